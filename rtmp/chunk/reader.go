@@ -1,0 +1,252 @@
+package chunk
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// Limits bound what a Reader takes from its peer. They may change between
+// calls of Next, as a client earns trust.
+type Limits struct {
+	Streams int // chunk streams
+	Command int // bytes of a message that is neither audio nor video nor aggregate
+	Media   int // bytes of an audio, video or aggregate message
+	Partial int // bytes of messages begun and not complete, all chunk streams together
+}
+
+// Reader assembles messages from chunks. It is not safe for concurrent use.
+//
+// The stages of Next, for one chunk:
+//
+//  1. basic header, message header, extended timestamp (header.go)
+//  2. checks against Limits, before a byte of the body is kept
+//  3. body: taken in place when the whole message lies in the input,
+//     otherwise gathered in the chunk stream's buffer, which grows with the
+//     bytes that have really arrived
+//  4. Set Chunk Size and Abort are obeyed here; every message is handed out
+type Reader struct {
+	Limits Limits
+
+	size    int // the peer's chunk size
+	low     [64]*stream
+	high    map[uint32]*stream // csid 64 and above, made when needed
+	streams int
+	partial int // bytes gathered and not yet handed out
+
+	in    []byte  // input not yet looked at, borrowed from Feed
+	cur   *stream // the chunk whose body is being read, nil between chunks
+	left  int     // bytes of that chunk still to come
+	given *stream // its buffer is out with the caller until the next call
+
+	stash    [maxHeader]byte // a header whose rest has not arrived
+	stashLen int
+
+	repeat repeatMode
+}
+
+// repeatMode is whether the peer repeats the extended timestamp in the
+// chunks that continue a message: the specification says so, older librtmp
+// and ffmpeg do not. The first such chunk decides for the connection.
+type repeatMode uint8
+
+const (
+	repeatUnknown repeatMode = iota
+	repeatYes
+	repeatNo
+)
+
+// stream is the state of one chunk stream: the header that the next one is
+// relative to, and the message under way.
+type stream struct {
+	csid      uint32
+	typ       uint8
+	streamID  uint32
+	length    int
+	timestamp uint32
+	delta     uint32
+	extended  bool // the last header had an extended timestamp
+	known     bool // a header has been read
+	active    bool // a message is under way
+	got       int  // bytes of it that have arrived
+	buf       []byte
+}
+
+// NewReader returns a Reader at the start of a connection.
+func NewReader(limits Limits) *Reader {
+	return &Reader{Limits: limits, size: DefaultSize}
+}
+
+// Feed gives the Reader its next bytes. It must be called only after Next
+// has returned no message. The bytes stay the caller's; they are not touched
+// after Next has again returned no message.
+func (r *Reader) Feed(b []byte) { r.in = b }
+
+// Rest returns the bytes that were fed and not yet looked at.
+func (r *Reader) Rest() []byte { return r.in }
+
+// Next returns the next whole message, or false when more bytes are needed.
+// After an error the Reader must not be used again.
+func (r *Reader) Next() (Message, bool, error) {
+	if r.given != nil {
+		r.given.recycle()
+		r.given = nil
+	}
+	for {
+		if r.cur == nil {
+			ok, err := r.header()
+			if err != nil || !ok {
+				return Message{}, false, err
+			}
+		}
+		s := r.cur
+		take := min(r.left, len(r.in))
+		piece := r.in[:take]
+		r.in = r.in[take:]
+		r.left -= take
+		s.got += take
+		if s.got == s.length {
+			body := piece
+			if take != s.length { // not the whole message in one piece
+				s.append(piece)
+				body = s.buf
+				r.given = s
+				r.partial -= len(s.buf) - take
+			}
+			r.cur, s.active = nil, false
+			m := Message{CSID: s.csid, Type: s.typ, StreamID: s.streamID, Timestamp: s.timestamp, Body: body}
+			return m, true, r.obey(m)
+		}
+		s.append(piece)
+		r.partial += take
+		if r.partial > r.Limits.Partial {
+			return Message{}, false, errorf(ReasonTooBig,
+				"more than %d bytes of unfinished messages", r.Limits.Partial)
+		}
+		if r.left > 0 {
+			return Message{}, false, nil // the input is used up
+		}
+		r.cur = nil
+	}
+}
+
+// Partial returns the bytes held of messages that are not complete.
+func (r *Reader) Partial() int { return r.partial }
+
+// Release gives back the buffers of a Reader that is no longer needed.
+func (r *Reader) Release() {
+	for _, s := range r.low {
+		s.drop()
+	}
+	for _, s := range r.high {
+		s.drop()
+	}
+	r.partial, r.given, r.in = 0, nil, nil
+}
+
+// obey applies the messages that steer the chunk layer itself.
+func (r *Reader) obey(m Message) error {
+	switch m.Type {
+	case TypeSetChunkSize, TypeAbort, TypeAck, TypeWindowAck, TypePeerBW:
+		need := 4
+		if m.Type == TypePeerBW {
+			need = 5
+		}
+		if len(m.Body) < need {
+			return errorf(ReasonShortControl, "protocol control message %d with %d bytes, needs %d", m.Type, len(m.Body), need)
+		}
+	case TypeUserControl:
+		if len(m.Body) < 2 {
+			return errorf(ReasonShortControl, "user control message with %d bytes, needs 2", len(m.Body))
+		}
+	}
+	switch m.Type {
+	case TypeSetChunkSize: // RTMP 1.0 §5.4.1
+		n := binary.BigEndian.Uint32(m.Body)
+		if n < MinSize || n&0x80000000 != 0 {
+			return errorf(ReasonSize, "Set Chunk Size %d, must be %d to %d", n, MinSize, 0x7fffffff)
+		}
+		r.size = int(min(n, maxSize))
+	case TypeAbort: // RTMP 1.0 §5.4.2
+		if s := r.find(binary.BigEndian.Uint32(m.Body)); s != nil && s.active {
+			r.partial -= len(s.buf)
+			s.active, s.got = false, 0
+			s.drop()
+		}
+	}
+	return nil
+}
+
+func (r *Reader) find(csid uint32) *stream {
+	if csid < uint32(len(r.low)) {
+		return r.low[csid]
+	}
+	return r.high[csid]
+}
+
+// open returns the state of a chunk stream, made on its first chunk.
+func (r *Reader) open(csid uint32) (*stream, error) {
+	if s := r.find(csid); s != nil {
+		return s, nil
+	}
+	if r.streams >= r.Limits.Streams {
+		return nil, errorf(ReasonStreams, "chunk stream %d is one more than the %d allowed", csid, r.Limits.Streams)
+	}
+	r.streams++
+	s := &stream{csid: csid}
+	if csid < uint32(len(r.low)) {
+		r.low[csid] = s
+	} else {
+		if r.high == nil {
+			r.high = make(map[uint32]*stream)
+		}
+		r.high[csid] = s
+	}
+	return s, nil
+}
+
+// Message buffers: a small one stays with its chunk stream, a large one goes
+// back to a pool as soon as its message has been handed out.
+const (
+	keepBuffer = 4 << 10
+	maxPooled  = 1 << 20
+	firstLarge = 64 << 10
+)
+
+var largeBuffers sync.Pool // of *[]byte, capacities firstLarge to maxPooled
+
+// append adds bytes that have arrived. Capacity follows what has arrived, not
+// the length that was announced.
+func (s *stream) append(b []byte) {
+	need := len(s.buf) + len(b)
+	if need > cap(s.buf) && need > keepBuffer && cap(s.buf) <= keepBuffer {
+		var large []byte
+		if p, _ := largeBuffers.Get().(*[]byte); p != nil {
+			large = *p
+		} else {
+			large = make([]byte, 0, firstLarge)
+		}
+		s.buf = append(large[:0], s.buf...)
+	}
+	s.buf = append(s.buf, b...)
+}
+
+// recycle makes the buffer ready for the next message.
+func (s *stream) recycle() {
+	if cap(s.buf) > keepBuffer {
+		s.drop()
+		return
+	}
+	s.buf = s.buf[:0]
+}
+
+// drop lets go of the buffer.
+func (s *stream) drop() {
+	if s == nil {
+		return
+	}
+	if c := cap(s.buf); c >= firstLarge && c <= maxPooled {
+		b := s.buf[:0]
+		largeBuffers.Put(&b)
+	}
+	s.buf = nil
+}
