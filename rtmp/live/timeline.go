@@ -1,0 +1,108 @@
+package live
+
+import "srs/flv"
+
+// TimeMode is how a stream's time is made from its publisher's.
+type TimeMode uint8
+
+const (
+	// TimeFull subtracts the base and replaces jumps by the last normal step.
+	TimeFull TimeMode = iota
+	// TimeZero subtracts the base.
+	TimeZero
+	// TimeOff leaves the publisher's time alone.
+	TimeOff
+)
+
+// A step of one media type outside these bounds is a jump of the encoder's
+// clock; what is smaller, pauses included, is real time. Milliseconds.
+const (
+	maxStepBack    = 1000
+	maxStepForward = 10000
+	firstStep      = 40 // stands for the last normal step where none is known
+)
+
+// Timeline turns a publisher's times into the stream's: it begins at start
+// with the first audio or video frame, and both media types are corrected by
+// one common offset, so that they stay in step. Headers and script tags never
+// set the base.
+type Timeline struct {
+	mode   TimeMode
+	start  int64
+	based  bool
+	offset uint32 // line = raw + offset, modulo 2^32
+	newest int64
+	tracks [2]track
+}
+
+type track struct {
+	seen bool
+	last int64 // of the line
+	step int64 // last normal step
+}
+
+// NewTimeline returns a time line that begins at start.
+func NewTimeline(mode TimeMode, start uint32) *Timeline {
+	return &Timeline{mode: mode, start: int64(start), newest: int64(start)}
+}
+
+// Newest returns the latest time given out.
+func (t *Timeline) Newest() uint32 { return uint32(t.newest) }
+
+// Next returns the time of a tag on the line.
+func (t *Timeline) Next(typ uint8, raw uint32, info flv.Info) uint32 {
+	if t.mode == TimeOff {
+		t.newest = int64(raw)
+		return raw
+	}
+	frame := info&(flv.AudioFrame|flv.VideoFrame) != 0
+	if !frame && (!t.based || typ == flv.TypeScript) {
+		return uint32(t.newest)
+	}
+	if !t.based {
+		t.based = true
+		t.offset = uint32(t.start) - raw
+	}
+	// The 32-bit time nearest to the newest one gives the line's 64 bits.
+	line := t.newest + int64(int32(raw+t.offset-uint32(t.newest)))
+	if !frame {
+		// A header in midstream: its time is kept where it makes sense.
+		if step := line - t.newest; step < -maxStepBack || step > maxStepForward {
+			return uint32(t.newest)
+		}
+		return uint32(max(line, t.start))
+	}
+	k := &t.tracks[0]
+	if typ == flv.TypeVideo {
+		k = &t.tracks[1]
+	}
+	if t.mode == TimeFull {
+		line = t.correct(k, line)
+	}
+	line = max(line, t.start)
+	k.seen, k.last = true, line
+	t.newest = max(t.newest, line)
+	if t.mode == TimeZero {
+		t.newest = line
+	}
+	return uint32(line)
+}
+
+// correct replaces a jump of one media type and moves the common offset, so
+// that the other type's next frame is already right.
+func (t *Timeline) correct(k *track, line int64) int64 {
+	if !k.seen {
+		k.step = firstStep
+		return line
+	}
+	step := line - k.last
+	if step >= -maxStepBack && step <= maxStepForward {
+		if step > 0 {
+			k.step = step
+		}
+		return line
+	}
+	fixed := k.last + k.step
+	t.offset += uint32(fixed - line)
+	return fixed
+}
