@@ -3,14 +3,15 @@ package flv
 // Info is what the first bytes of a tag body tell.
 type Info uint8
 
-// Facts that Sniff finds. A frame is an audio or video tag that is no header.
+// Facts that Sniff finds. A frame is an audio or video tag with media in it.
 const (
 	Keyframe    Info = 1 << iota // a video frame from which decoding can start
 	VideoHeader                  // a video sequence header (decoder configuration)
 	AudioHeader                  // an audio sequence header
 	Metadata                     // a script tag named onMetaData
-	VideoFrame                   // any video tag that is no header and not empty
-	AudioFrame                   // any audio tag that is no header and not empty
+	VideoFrame                   // a video tag with a picture, or of unknown content
+	AudioFrame                   // an audio tag with sound, or of unknown content
+	Setup                        // no header, but wanted beside it: colour info, channel layout
 )
 
 // Header reports whether the tag configures a decoder.
@@ -84,7 +85,9 @@ func sniffVideo(body []byte) Info {
 			if key {
 				return VideoFrame | Keyframe
 			}
-		case exSequenceEnd, exVideoMetadata:
+		case exVideoMetadata:
+			return Setup
+		case exSequenceEnd:
 			return 0
 		}
 		return VideoFrame
@@ -121,7 +124,9 @@ func sniffAudio(body []byte) Info {
 		switch packet {
 		case exSequenceStart:
 			return AudioHeader
-		case exSequenceEnd, exAudioMultichannel:
+		case exAudioMultichannel:
+			return Setup
+		case exSequenceEnd:
 			return 0
 		}
 	}

@@ -1,0 +1,178 @@
+// Package dvr records publishes as FLV files (directive block dvr).
+//
+// A Recorder is told of every publish (Published, it is a live.Watcher) and
+// starts one goroutine for each whose vhost records. That goroutine reads the
+// stream with a reader of its own and writes PATH.tmp; when the publish ends
+// the file is completed, renamed to PATH and announced as on_dvr. Close waits
+// for all of them: the last files are complete before the hooks are shut down.
+//
+//	live.Reader ─→ recording (what goes into which file) ─→ file (bytes on disk) ─→ on_dvr
+//
+// A failing or slow disk never touches the stream: the recording falls behind,
+// its reader skips, and the file has a gap; on an error the file is completed
+// with what it has, and another one is tried every ten seconds.
+//
+// Everything the files contain and are called is in recording.go, file.go and
+// path.go; store.go is the only place that touches directories.
+package dvr
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"srs/conf"
+	"srs/hook"
+	"srs/rtmp/live"
+)
+
+// Bounds of ours.
+const (
+	maxLag     = 8 << 20                // bytes that a recording may be behind its stream
+	diskCalls  = 16                     // under way at a time, per directory of a template
+	flushAfter = 400 * time.Millisecond // a byte waits no longer for the kernel
+	syncAfter  = 4 * time.Second        // and no longer for the disk
+	retryAfter = 10 * time.Second       // between tries of a new file
+	closeGrace = time.Second            // of the time for Close, to complete files of publishes that still run
+)
+
+// Options are what a Recorder needs. Conf and Tell must be set.
+type Options struct {
+	Conf func() *conf.Config // the configuration in force; asked once per publish
+	Tell func(hook.Event)    // takes on_dvr; must not block
+	Log  *slog.Logger
+	Cwd  string           // where relative paths begin, and "cwd" of on_dvr
+	Now  func() time.Time // wall clock, for names only
+}
+
+// A Recorder records every publish it is told of. It is safe for concurrent use.
+type Recorder struct {
+	// Static after construction.
+	Options
+	ctx  context.Context // ends when Close has no more time
+	stop context.CancelFunc
+
+	running sync.WaitGroup
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	closed bool
+	slots  map[string]chan struct{} // by directory: diskCalls tokens
+	active int
+}
+
+// New returns a Recorder without publishes.
+func New(o Options) *Recorder {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Recorder{Options: o, slots: make(map[string]chan struct{})}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	return r
+}
+
+// settings gives the dvr block of a vhost, false when it does not record.
+func (r *Recorder) settings(vhost string) (conf.DVR, bool) {
+	for _, v := range r.Conf().Vhosts {
+		if v.Name == vhost {
+			return v.DVR, v.Enabled && v.DVR.Enabled
+		}
+	}
+	return conf.DVR{}, false
+}
+
+// record starts a recording of a publish whose frames open gives. It returns at
+// once; the recording ends with its publish, at the latest when Close gives up.
+func (r *Recorder) record(p live.Publisher, open func() source) {
+	settings, ok := r.settings(p.Vhost)
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return
+	}
+	r.active++
+	r.running.Add(1)
+	r.mu.Unlock()
+	rec := newRecording(r, p, settings, open())
+	go func() {
+		defer func() {
+			r.mu.Lock()
+			r.active--
+			r.mu.Unlock()
+			r.running.Done()
+		}()
+		rec.run(r.ctx)
+	}()
+}
+
+// Close waits until every file is complete. Publishes should have ended before;
+// those that have not are cut off shortly before ctx ends. An error says that
+// files were left as ".tmp" because the disk did not answer in time.
+func (r *Recorder) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+
+	cut, cancel := ctx, context.CancelFunc(func() {})
+	if deadline, ok := ctx.Deadline(); ok {
+		cut, cancel = context.WithDeadline(ctx, deadline.Add(-min(closeGrace, time.Until(deadline)/2)))
+	}
+	defer cancel()
+	defer r.stop()
+
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.running.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-cut.Done():
+	}
+	r.stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Errorf("dvr: %d recordings not completed: %w", r.active, ctx.Err())
+}
+
+// disk runs a function that may block on the disk of a directory. No more than
+// diskCalls run at a time for each, so that a hung disk does not cost one thread
+// per stream, and no other disk.
+func (r *Recorder) disk(dir string, call func()) {
+	r.mu.Lock()
+	slot := r.slots[dir]
+	if slot == nil {
+		slot = make(chan struct{}, diskCalls)
+		r.slots[dir] = slot
+	}
+	r.mu.Unlock()
+	slot <- struct{}{}
+	defer func() { <-slot }()
+	call()
+}
+
+// dir is where a place's root is in the file system.
+func (r *Recorder) dir(root string) string {
+	switch {
+	case filepath.IsAbs(root):
+		return filepath.Clean(root)
+	case r.Cwd != "":
+		return filepath.Join(r.Cwd, root)
+	}
+	return filepath.Clean(root) // "." for ""
+}

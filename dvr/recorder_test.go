@@ -1,0 +1,406 @@
+package dvr
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/conf"
+	"srs/flv"
+	"srs/hook"
+	"srs/rtmp/live"
+)
+
+// A feed is the frame source of a test: what live.Reader is to a recording.
+type feed struct {
+	frames chan live.Frame
+	closed chan struct{}
+}
+
+func newFeed() *feed {
+	return &feed{frames: make(chan live.Frame), closed: make(chan struct{})}
+}
+
+func (f *feed) Next(ctx context.Context) (live.Frame, error) {
+	select {
+	case frame, ok := <-f.frames:
+		if !ok {
+			return live.Frame{}, io.EOF
+		}
+		return frame, nil
+	case <-ctx.Done():
+		return live.Frame{}, ctx.Err()
+	}
+}
+
+func (f *feed) Close() { close(f.closed) }
+
+// send publishes tags. It copies them and spoils the copy of the one before, as
+// a reader may.
+func (f *feed) send(tags ...flv.Tag) {
+	for _, t := range tags {
+		f.frames <- live.Frame{
+			Tag:  flv.Tag{Type: t.Type, Timestamp: t.Timestamp, Data: bytes.Clone(t.Data)},
+			Raw:  t.Timestamp,
+			Info: flv.Sniff(t.Type, t.Data),
+		}
+	}
+}
+
+// gap publishes a tag behind skipped ones.
+func (f *feed) gap(t flv.Tag) {
+	f.frames <- live.Frame{Tag: t, Raw: t.Timestamp, Info: flv.Sniff(t.Type, t.Data), Gap: true}
+}
+
+// unpublish ends the publish and waits until the recording has let go of it.
+func (f *feed) unpublish() {
+	close(f.frames)
+	<-f.closed
+}
+
+// A site is a Recorder on a directory of the test.
+type site struct {
+	t *testing.T
+	*Recorder
+	cwd string
+
+	mu      sync.Mutex
+	heard   []hook.Event
+	logged  bytes.Buffer
+	publish uint64
+}
+
+// newSite makes one whose vhost "v" records to template.
+func newSite(t *testing.T, template string, change ...func(*conf.DVR)) *site {
+	s := &site{t: t, cwd: t.TempDir()}
+	dvr := conf.DVR{Enabled: true, Plan: "session", Path: template, WaitKeyframe: true}
+	for _, c := range change {
+		c(&dvr)
+	}
+	config := &conf.Config{Vhosts: []*conf.Vhost{
+		{Name: "off", Enabled: true},
+		{Name: "absent", DVR: conf.DVR{Enabled: true, Path: template}},
+		{Name: "v", Enabled: true, DVR: dvr},
+	}}
+	s.Recorder = New(Options{
+		Conf: func() *conf.Config { return config },
+		Tell: s.tell,
+		Log:  slog.New(slog.NewTextHandler(lockedWriter{s}, nil)),
+		Cwd:  s.cwd,
+		Now:  func() time.Time { return third },
+	})
+	return s
+}
+
+type lockedWriter struct{ s *site }
+
+func (w lockedWriter) Write(b []byte) (int, error) {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	return w.s.logged.Write(b)
+}
+
+// tell takes on_dvr; the file must be there already, with what the event says.
+func (s *site) tell(ev hook.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = append(s.heard, ev)
+	path := ev.File
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(ev.Cwd, ev.File)
+	}
+	st, err := os.Stat(path)
+	if err != nil || st.Size() != ev.Size {
+		s.t.Errorf("told of %s with %d bytes: %v, %v", ev.File, ev.Size, st, err)
+	}
+}
+
+func (s *site) events() []hook.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]hook.Event(nil), s.heard...)
+}
+
+// only gives the one event that came.
+func (s *site) only() hook.Event {
+	s.t.Helper()
+	ev := s.events()
+	if len(ev) != 1 {
+		s.t.Fatalf("%d on_dvr, want 1: %+v\n%s", len(ev), ev, s.log())
+	}
+	return ev[0]
+}
+
+func (s *site) log() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logged.String()
+}
+
+// start begins a publish.
+func (s *site) start(stream string) *feed { return s.startAs("v", stream) }
+
+func (s *site) startAs(vhost, stream string) *feed {
+	s.publish++
+	f := newFeed()
+	opened := false
+	s.record(live.Publisher{ClientID: s.publish, IP: "127.0.0.1", Vhost: vhost, App: "live", Stream: stream, TcURL: "rtmp://h/live", Param: "?k=v"},
+		func() source { opened = true; return f })
+	if !opened {
+		return nil
+	}
+	return f
+}
+
+// files lists everything below the working directory.
+func (s *site) files() []string {
+	s.t.Helper()
+	var files []string
+	err := filepath.WalkDir(s.cwd, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			name, _ := filepath.Rel(s.cwd, path)
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return files
+}
+
+func (s *site) wantFiles(want ...string) {
+	s.t.Helper()
+	if got := s.files(); strings.Join(got, " ") != strings.Join(want, " ") {
+		s.t.Errorf("files %q, want %q", got, want)
+	}
+}
+
+// A parsed file, with its metadata apart.
+type parsed struct {
+	audio, video       bool
+	properties         map[string]any
+	tags               []flv.Tag // behind the metadata
+	size               int64
+	duration, filesize float64
+}
+
+func parse(t *testing.T, path string) parsed {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := flv.NewReader(bytes.NewReader(b))
+	p := parsed{size: int64(len(b)), properties: map[string]any{}}
+	if p.audio, p.video, err = r.Header(); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		tag, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%s: tag %d: %v", path, len(p.tags), err)
+		}
+		tag.Data = bytes.Clone(tag.Data)
+		p.tags = append(p.tags, tag)
+	}
+	if len(p.tags) == 0 || p.tags[0].Type != flv.TypeScript || p.tags[0].Timestamp != 0 {
+		t.Fatalf("%s does not begin with metadata", path)
+	}
+	properties, err := flv.ParseMetadata(p.tags[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, property := range properties {
+		p.properties[property.Key] = property.Value
+	}
+	p.duration, _ = p.properties["duration"].(float64)
+	p.filesize, _ = p.properties["filesize"].(float64)
+	if int64(p.filesize) != p.size {
+		t.Errorf("%s: filesize %v, has %d", path, p.filesize, p.size)
+	}
+	p.tags = p.tags[1:]
+	return p
+}
+
+// read parses the file of an event.
+func (s *site) read(ev hook.Event) parsed {
+	s.t.Helper()
+	p := parse(s.t, filepath.Join(s.cwd, ev.File))
+	if p.duration != ev.Duration.Seconds() {
+		s.t.Errorf("duration %v in the file, %v in the event", p.duration, ev.Duration)
+	}
+	return p
+}
+
+func wantTags(t *testing.T, got []flv.Tag, want ...flv.Tag) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d tags, want %d\n got %v\nwant %v", len(got), len(want), got, want)
+	}
+	for i := range want {
+		if got[i].Type != want[i].Type || got[i].Timestamp != want[i].Timestamp || !bytes.Equal(got[i].Data, want[i].Data) {
+			t.Errorf("tag %d = %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+// Tags as an AVC and AAC encoder sends them.
+var (
+	videoHeader = flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 0, 0, 0, 1, 0x64}}
+	audioHeader = flv.Tag{Type: flv.TypeAudio, Data: []byte{0xaf, 0, 0x12, 0x10}}
+)
+
+func key(at uint32) flv.Tag {
+	return flv.Tag{Type: flv.TypeVideo, Timestamp: at, Data: []byte{0x17, 1, 0, 0, 0, 'K', byte(at)}}
+}
+
+func inter(at uint32) flv.Tag {
+	return flv.Tag{Type: flv.TypeVideo, Timestamp: at, Data: []byte{0x27, 1, 0, 0, 0, 'P', byte(at)}}
+}
+
+func audio(at uint32) flv.Tag {
+	return flv.Tag{Type: flv.TypeAudio, Timestamp: at, Data: []byte{0xaf, 1, 'A', byte(at)}}
+}
+
+func at(t flv.Tag, ts uint32) flv.Tag {
+	t.Timestamp = ts
+	return t
+}
+
+func TestOnDVR(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "./objs/html/[app]/[stream].[timestamp].flv")
+		f := s.start("livestream")
+		f.send(videoHeader, key(0), inter(40), inter(80))
+		f.unpublish()
+		want := hook.Event{
+			Action: hook.OnDVR, ClientID: 1, IP: "127.0.0.1", Vhost: "v", App: "live", Stream: "livestream",
+			TcURL: "rtmp://h/live", Param: "?k=v",
+			Cwd: s.cwd, File: "./objs/html/live/livestream." + thirdMillis + ".flv",
+			Duration: 120 * time.Millisecond, Size: s.only().Size,
+		}
+		if got := s.only(); got != want {
+			t.Errorf("event %+v\n want %+v", got, want)
+		}
+		s.wantFiles("objs/html/live/livestream." + thirdMillis + ".flv")
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestVhostsThatDoNotRecord(t *testing.T) {
+	s := newSite(t, "[stream].flv")
+	for _, vhost := range []string{"off", "absent", "unknown"} {
+		if s.startAs(vhost, "x") != nil {
+			t.Errorf("vhost %q records", vhost)
+		}
+	}
+}
+
+func TestAbsolutePath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := newSite(t, dir+"/new/[stream].flv")
+		f := s.start("x")
+		f.send(audio(0))
+		f.unpublish()
+		if got := s.only().File; got != dir+"/new/x.flv" {
+			t.Errorf("file %q", got)
+		}
+	})
+}
+
+// TestClose: what has been published is complete when Close returns.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		var feeds []*feed
+		for _, stream := range []string{"a", "b", "c"} {
+			f := s.start(stream)
+			f.send(audio(0), audio(23))
+			feeds = append(feeds, f)
+		}
+		go func() {
+			for _, f := range feeds {
+				time.Sleep(time.Second) // of the bubble
+				close(f.frames)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		begun := time.Now()
+		if err := s.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took != 3*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		if len(s.events()) != 3 {
+			t.Errorf("%d on_dvr", len(s.events()))
+		}
+		s.wantFiles("a.flv", "b.flv", "c.flv")
+		if s.start("late") != nil {
+			t.Error("a closed recorder records")
+		}
+	})
+}
+
+// TestCloseCutsOff: a publish that does not end keeps nobody from shutting down,
+// and its file is complete.
+func TestCloseCutsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		f := s.start("x")
+		f.send(audio(0), audio(23))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		<-f.closed
+		if p := s.read(s.only()); len(p.tags) != 2 {
+			t.Errorf("%d tags", len(p.tags))
+		}
+		s.wantFiles("x.flv")
+	})
+}
+
+// TestCloseGivesUp: a hung disk does not hang Close.
+func TestCloseGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		hung := make(chan struct{})
+		for range diskCalls {
+			go s.disk(s.cwd, func() { <-hung })
+		}
+		synctest.Wait()
+		f := s.start("x")
+		f.send(audio(0)) // waits for the disk from here on
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err == nil || !strings.Contains(err.Error(), "1 recordings") {
+			t.Errorf("Close: %v", err)
+		}
+		// Another directory is not affected.
+		ran := false
+		s.disk("/elsewhere", func() { ran = true })
+		if !ran {
+			t.Error("a hung disk stops another")
+		}
+		close(hung)
+		<-f.closed
+	})
+}

@@ -1,0 +1,112 @@
+package dvr
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/flv"
+	"srs/rtmp/live"
+)
+
+var settings = live.Settings{ChunkSize: 60000, GopCache: true, MaxFrames: 2500}
+
+// publish begins a publish in a registry that the site watches.
+func (s *site) publishLive(stream string) *live.Publication {
+	s.t.Helper()
+	v, err := live.NewRegistry(s.Recorder).Reserve(live.Key{Vhost: "v", App: "live", Stream: stream})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return v.Start(live.Publisher{ClientID: 7, Vhost: "v", App: "live", Stream: stream}, settings)
+}
+
+// TestPublished records a real stream, from its first tag to its last.
+func TestPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[app]/[stream].flv")
+		p := s.publishLive("x")
+		want := []flv.Tag{videoHeader, audioHeader}
+		for _, tag := range want {
+			p.Write(tag)
+		}
+		for i := range uint32(250) {
+			for _, tag := range []flv.Tag{inter(i * 40), audio(i*40 + 7)} {
+				if tag.Type == flv.TypeVideo && i%50 == 0 {
+					tag = key(i * 40)
+				}
+				want = append(want, tag)
+				p.Write(tag)
+			}
+			time.Sleep(40 * time.Millisecond) // of the bubble
+		}
+		p.Close()
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ev := s.only()
+		wantTags(t, s.read(ev).tags, want...)
+		if ev.ClientID != 7 || ev.File != "live/x.flv" || ev.Duration != 10007*time.Millisecond {
+			t.Errorf("%+v", ev)
+		}
+	})
+}
+
+// TestHungDisk: a disk that does not answer costs the publisher nothing. When it
+// answers again, the file has a gap and goes on at a keyframe.
+func TestHungDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		p := s.publishLive("x")
+		frame := func(i int) flv.Tag {
+			tag := inter(uint32(i) * 40)
+			if i%25 == 0 {
+				tag = key(uint32(i) * 40)
+			}
+			tag.Data = append(tag.Data, make([]byte, 50_000)...)
+			return tag
+		}
+		send := func(from, to int) {
+			for i := from; i < to; i++ {
+				begun := time.Now()
+				p.Write(frame(i))
+				if took := time.Since(begun); took != 0 {
+					t.Errorf("frame %d took %v", i, took)
+				}
+				time.Sleep(40 * time.Millisecond) // of the bubble
+			}
+		}
+		send(0, 100)
+		answers := make(chan struct{})
+		for range diskCalls {
+			go s.disk(s.cwd, func() { <-answers })
+		}
+		send(100, 850) // 30 s, 37 MB
+		close(answers)
+		send(850, 1000)
+		p.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		ev := s.only()
+		got := s.read(ev).tags
+		skipped := 0
+		for i, tag := range got {
+			if i > 0 && tag.Timestamp != got[i-1].Timestamp+40 {
+				skipped++
+				if tag.Data[0] != 0x17 {
+					t.Errorf("behind the gap: % x", tag.Data[:6])
+				}
+			}
+			if tag.Data[6] != byte(tag.Timestamp) {
+				t.Fatalf("tag %d has the time %d", i, tag.Timestamp)
+			}
+		}
+		if skipped == 0 || ev.Error == "" || got[len(got)-1].Timestamp != 999*40 {
+			t.Errorf("%d gaps, %d tags, error %q", skipped, len(got), ev.Error)
+		}
+	})
+}

@@ -1,0 +1,151 @@
+package dvr
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// write makes a file of the test.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantText(t *testing.T, path, want string) {
+	t.Helper()
+	if got, err := os.ReadFile(path); string(got) != want || err != nil {
+		t.Errorf("%s has %q, %v, want %q", path, got, err, want)
+	}
+}
+
+func TestCreateTakesFreeNames(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/a/x.flv", "an earlier recording")
+	write(t, dir+"/a/x-1.flv.tmp", "left by a killed server")
+	if err := errors.Join(
+		os.Symlink("/etc/passwd", dir+"/a/x-2.flv"),
+		os.Symlink("/etc/srs-test", dir+"/a/x-3.flv.tmp"),
+		os.Mkdir(dir+"/a/x-4.flv.tmp", 0o755),
+	); err != nil {
+		t.Fatal(err)
+	}
+	c, f, err := create(dir, place{"", "a/x.flv"})
+	if err != nil || c.name() != "a/x-5.flv" {
+		t.Fatalf("%q, %v", c.name(), err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("new"); err != nil {
+		t.Fatal(err)
+	}
+	// The name comes into use while the file is recorded.
+	write(t, dir+"/a/x-5.flv", "foreign")
+	to, err := c.publish(f)
+	if err != nil || to.name != "a/x-6.flv" {
+		t.Fatalf("%q, %v", to.name, err)
+	}
+	wantText(t, dir+"/a/x.flv", "an earlier recording")
+	wantText(t, dir+"/a/x-1.flv.tmp", "left by a killed server")
+	wantText(t, dir+"/a/x-5.flv", "foreign")
+	wantText(t, dir+"/a/x-6.flv", "new")
+	if _, err := os.Lstat(dir + "/a/x-5.flv.tmp"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf(".tmp is still there: %v", err)
+	}
+}
+
+// TestLinkNew is the way of file systems without RENAME_NOREPLACE.
+func TestLinkNew(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/x.flv.tmp", "new")
+	write(t, dir+"/x.flv", "old")
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := linkNew(root, "x.flv.tmp", "x.flv"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over an existing file: %v", err)
+	}
+	if err := linkNew(root, "x.flv.tmp", "x-1.flv"); err != nil {
+		t.Error(err)
+	}
+	wantText(t, dir+"/x.flv", "old")
+	wantText(t, dir+"/x-1.flv", "new")
+	if _, err := os.Lstat(dir + "/x.flv.tmp"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf(".tmp is still there: %v", err)
+	}
+}
+
+// TestSymlinksOut: links that an operator or an intruder has put in the root
+// lead nowhere (DV-03).
+func TestSymlinksOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outside := t.TempDir()
+		s := newSite(t, "root/[app]/[stream].flv")
+		if err := errors.Join(os.Mkdir(s.cwd+"/root", 0o755), os.Symlink(outside, s.cwd+"/root/live")); err != nil {
+			t.Fatal(err)
+		}
+		f := s.start("x")
+		f.send(audio(0), audio(23))
+		f.unpublish()
+		entries, err := os.ReadDir(outside)
+		if len(entries) != 0 || err != nil || len(s.events()) != 0 {
+			t.Errorf("outside: %v, %v; %d events", entries, err, len(s.events()))
+		}
+		if !strings.Contains(s.log(), "recording failed") || !strings.Contains(s.log(), "root/live/x.flv") {
+			t.Errorf("log %q", s.log())
+		}
+	})
+}
+
+// TestExistingTarget: the recording of an earlier publish stays (DV-13).
+func TestExistingTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "./[stream].flv")
+		for range 3 {
+			f := s.start("x")
+			f.send(audio(0))
+			f.unpublish()
+		}
+		for i, ev := range s.events() {
+			if want := []string{"./x.flv", "./x-1.flv", "./x-2.flv"}[i]; ev.File != want {
+				t.Errorf("file %q, want %q", ev.File, want)
+			}
+		}
+		s.wantFiles("x-1.flv", "x-2.flv", "x.flv")
+	})
+}
+
+// TestSwappedTmp: what lies at the name of a recording and is not its file is
+// neither renamed nor removed.
+func TestSwappedTmp(t *testing.T) {
+	dir := t.TempDir()
+	c, f, err := create(dir, place{"", "x.flv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := c.present(f); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(dir + "/x.flv.tmp"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/x.flv.tmp", "foreign")
+	if err := c.present(f); !errors.Is(err, errMoved) {
+		t.Error(err)
+	}
+	if _, err := c.publish(f); !errors.Is(err, errMoved) {
+		t.Error(err)
+	}
+	if err := c.remove(f); !errors.Is(err, errMoved) {
+		t.Error(err)
+	}
+	wantText(t, dir+"/x.flv.tmp", "foreign")
+}

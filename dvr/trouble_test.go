@@ -1,0 +1,277 @@
+package dvr
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"srs/flv"
+)
+
+// TestOpenFails: one line names path, uid and error; a file is tried every ten
+// seconds, and begins with metadata, headers and a keyframe.
+func TestOpenFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "./root/[stream].flv")
+		write(t, s.cwd+"/root", "a file where a directory should be")
+		f := s.start("x")
+		f.send(videoHeader, audioHeader)
+		begun := time.Now()
+		for i := range uint32(25) {
+			f.send(key(i*1000), inter(i*1000+500))
+			time.Sleep(time.Second) // of the bubble
+			if i == 22 {
+				if err := os.Remove(s.cwd + "/root"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		synctest.Wait()
+		if n := strings.Count(s.log(), "\n"); n != 1 {
+			t.Errorf("%d lines\n%s", n, s.log())
+		}
+		for _, part := range []string{"path=./root/x.flv", "uid=", "not a directory", "stream=x", "client=1"} {
+			if !strings.Contains(s.log(), part) {
+				t.Errorf("%q is not in %s", part, s.log())
+			}
+		}
+		for time.Since(begun) < 29900*time.Millisecond {
+			time.Sleep(100 * time.Millisecond)
+		}
+		f.send(inter(29_900))
+		synctest.Wait()
+		if len(s.files()) != 0 {
+			t.Error("a file before its time")
+		}
+		time.Sleep(200 * time.Millisecond)
+		f.send(inter(30_000), key(30_040), audio(30_050))
+		f.unpublish()
+		ev := s.only()
+		wantTags(t, s.read(ev).tags, videoHeader, audioHeader, at(key(30_040), 0), at(audio(30_050), 10))
+		if ev.Error != "" {
+			t.Errorf("error %q", ev.Error) // nothing of this file is missing
+		}
+	})
+}
+
+// TestRemovedWhileRecording: a directory that goes away costs its file, is found
+// at the next sync, and the recording goes on in a new one (DV-23).
+func TestRemovedWhileRecording(t *testing.T) {
+	for name, take := range map[string]func(dir string) error{
+		"removed": os.RemoveAll,
+		"renamed": func(dir string) error { return os.Rename(dir, dir+".away") },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "root/sub/[stream].flv")
+			f := s.start("x")
+			f.send(videoHeader, key(0))
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if err := take(s.cwd + "/root"); err != nil {
+				t.Fatal(err)
+			}
+			f.send(inter(40))
+			time.Sleep(syncAfter)
+			synctest.Wait()
+			if n := strings.Count(s.log(), "level=ERROR"); n != 1 || !strings.Contains(s.log(), "root/sub/x.flv.tmp") {
+				t.Errorf("%s: log\n%s", name, s.log())
+			}
+			f.send(key(80))
+			time.Sleep(retryAfter)
+			f.send(key(120), inter(160))
+			f.unpublish()
+			wantTags(t, s.read(s.only()).tags, videoHeader, at(key(120), 0), at(inter(160), 40))
+			if !strings.HasSuffix(strings.TrimSpace(s.files()[0]), "sub/x.flv") {
+				t.Errorf("%s: files %q", name, s.files())
+			}
+		})
+	}
+}
+
+// TestRemovedAtTheEnd: no on_dvr for a file that is not there.
+func TestRemovedAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "root/[stream].flv")
+		f := s.start("x")
+		f.send(key(0))
+		synctest.Wait()
+		if err := os.RemoveAll(s.cwd + "/root"); err != nil {
+			t.Fatal(err)
+		}
+		f.unpublish()
+		if len(s.events()) != 0 || strings.Count(s.log(), "level=ERROR") != 1 {
+			t.Errorf("%+v\n%s", s.events(), s.log())
+		}
+	})
+}
+
+// TestNoSpace runs in a process of its own whose files cannot grow beyond a
+// size: a write that is cut short in the middle of a tag, as by a full disk.
+func TestNoSpace(t *testing.T) {
+	const limit = 300_001
+	if os.Getenv("DVR_TEST_LIMIT") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestNoSpace$", "-test.v")
+		cmd.Env = append(os.Environ(), "DVR_TEST_LIMIT=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	signal.Ignore(unix.SIGXFSZ)
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+		t.Skip(err)
+	}
+	frame := func(i int) flv.Tag {
+		tag := inter(uint32(i) * 40)
+		if i%25 == 0 {
+			tag = key(uint32(i) * 40)
+		}
+		tag.Data = append(tag.Data, make([]byte, 1000)...)
+		return tag
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		f := s.start("x")
+		f.send(videoHeader)
+		const frames = 1300
+		for i := range frames {
+			f.send(frame(i))
+			time.Sleep(40 * time.Millisecond) // of the bubble
+		}
+		f.unpublish()
+		events := s.events()
+		if len(events) < 2 {
+			t.Fatalf("%d files\n%s", len(events), s.log())
+		}
+		for i, ev := range events {
+			p := s.read(ev)
+			wantTags(t, p.tags[:1], videoHeader)
+			first := p.tags[1]
+			if first.Data[0] != 0x17 || first.Timestamp != 0 {
+				t.Errorf("file %d begins with % x at %d", i, first.Data[:6], first.Timestamp)
+			}
+			for j, tag := range p.tags[1:] {
+				if tag.Timestamp != uint32(j)*40 {
+					t.Fatalf("file %d: tag %d at %d", i, j, tag.Timestamp)
+				}
+			}
+			if p.size > limit || ev.Size != p.size {
+				t.Errorf("file %d has %d bytes", i, p.size)
+			}
+			if full := i < len(events)-1; full != (ev.Error != "") || full && !strings.HasPrefix(ev.Error, "file too large: ") {
+				t.Errorf("file %d: error %q", i, ev.Error)
+			}
+			if i == 0 && len(p.tags)-1 < (limit-2000)/1022 {
+				t.Errorf("the first file has %d frames only", len(p.tags)-1)
+			}
+		}
+		if n := strings.Count(s.log(), "level=ERROR"); n != len(events)-1 {
+			t.Errorf("%d errors for %d files\n%s", n, len(events), s.log())
+		}
+		if n := strings.Count(s.log(), "recording again"); n != len(events)-1 {
+			t.Errorf("%d files again\n%s", n, s.log())
+		}
+		for _, name := range s.files() {
+			if !strings.HasSuffix(name, ".flv") {
+				t.Errorf("left: %s", name)
+			}
+		}
+	})
+}
+
+// TestNoPermission: EACCES on open, for those who are not root.
+func TestNoPermission(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write anywhere")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		if err := os.Chmod(s.cwd, 0o555); err != nil {
+			t.Fatal(err)
+		}
+		f := s.start("x")
+		f.send(key(0))
+		f.unpublish()
+		if err := os.Chmod(s.cwd, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(s.log(), "permission denied") || len(s.events()) != 0 {
+			t.Errorf("log %q", s.log())
+		}
+	})
+}
+
+// TestWriteFails: a descriptor that fails at everything. The file keeps the first
+// error, and what was appended counts as lost.
+func TestWriteFails(t *testing.T) {
+	dir := t.TempDir()
+	f, err := openFile(dir, place{"", "x.flv"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	f.append(flv.Tag{Type: flv.TypeScript, Data: f.metadata.Body}, now)
+	f.append(key(0), now)
+	f.append(inter(40), now)
+	good := f.os
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	f.os = full
+	if err := f.flush(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("flush: %v", err)
+	}
+	if f.lost != 2 || !errors.Is(f.err, unix.ENOSPC) || f.size != flv.HeaderSize || len(f.buf) != 0 {
+		t.Errorf("lost %d, error %v, size %d", f.lost, f.err, f.size)
+	}
+	full.Close()
+	f.os = good
+	// Nothing of it is on the disk: there is no file to complete.
+	if to, err := f.complete(); to.name != "" || err != nil {
+		t.Errorf("complete: %v, %v", to, err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "x.flv.tmp")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf(".tmp: %v", err)
+	}
+}
+
+// TestSyncFails: EIO and the like end the file, which is announced as suspect,
+// and is never synced again and called good (DV-08).
+func TestSyncFails(t *testing.T) {
+	dir := t.TempDir()
+	f, err := openFile(dir, place{"", "x.flv"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.append(flv.Tag{Type: flv.TypeScript, Data: f.metadata.Body}, time.Now())
+	f.append(key(0), time.Now())
+	if err := f.flush(); err != nil {
+		t.Fatal(err)
+	}
+	good := f.os
+	pipe, other, err := os.Pipe() // fdatasync of a pipe: EINVAL
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	f.os = other
+	if err := f.sync(); err == nil {
+		t.Error("sync of a pipe worked")
+	}
+	other.Close()
+	f.os = good
+	to, err := f.complete()
+	if to.name != "x.flv" || err != nil || f.err == nil {
+		t.Errorf("complete: %v, %v; %v", to, err, f.err)
+	}
+}
