@@ -1,0 +1,77 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Why a gate refused or a notice failed.
+const (
+	ReasonDenied      = "hook.denied"       // the endpoint answered a code that is not 0
+	ReasonStatus      = "hook.status"       // a status other than 200 and 201
+	ReasonBadResponse = "hook.bad_response" // no HTTP, cut short, or a body that is no verdict
+	ReasonTooBig      = "hook.too_big"      // a header or body over the bound
+	ReasonRedirect    = "hook.redirect"     // never followed
+	ReasonTimeout     = "hook.timeout"      // the deadline passed
+	ReasonRefused     = "hook.refused"      // no connection: URL, name, address, TLS
+	ReasonOverload    = "hook.overload"     // too many gates wait for this endpoint
+	ReasonCanceled    = "hook.canceled"     // the caller gave up
+	ReasonClosed      = "hook.closed"       // the engine is closing
+)
+
+// A Refusal is the answer no, and everything that counts as no. Its text is
+// for logs: it holds nothing the endpoint wrote, except what a failed TLS
+// handshake quotes from a certificate, capped.
+type Refusal struct {
+	Action Action
+	Reason string // one of the Reason constants
+	URL    string // masked; empty when no URL was at fault
+	Status int    // HTTP status, 0 when none arrived
+	Detail string
+}
+
+func (r *Refusal) Error() string {
+	var b strings.Builder
+	b.WriteString("http hook ")
+	b.WriteString(string(r.Action))
+	b.WriteString(" refused: ")
+	b.WriteString(r.Reason)
+	if r.URL != "" {
+		b.WriteString(" url=")
+		b.WriteString(r.URL)
+	}
+	if r.Status != 0 {
+		b.WriteString(" status=")
+		b.WriteString(strconv.Itoa(r.Status))
+	}
+	if r.Detail != "" {
+		b.WriteString(": ")
+		b.WriteString(r.Detail)
+	}
+	return b.String()
+}
+
+// errClosed is the cause that Close gives to what it ends.
+var errClosed = errors.New("hook: closed")
+
+// ended turns a context that is over into a refusal.
+func ended(ctx context.Context) *Refusal {
+	switch err := context.Cause(ctx); {
+	case errors.Is(err, errClosed):
+		return &Refusal{Reason: ReasonClosed}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Refusal{Reason: ReasonTimeout}
+	}
+	return &Refusal{Reason: ReasonCanceled}
+}
+
+// clip bounds text of others in logs and errors.
+func clip(s string) string {
+	const most = 256 // bytes
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}

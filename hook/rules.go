@@ -1,0 +1,72 @@
+package hook
+
+import "time"
+
+// Our own choices, used where Rules leaves a value at zero.
+const (
+	DefaultTimeout = 30 * time.Second // as SRS 3.0 and later
+	DefaultWorkers = 64               // calls under way in one lane
+	DefaultQueue   = 1024             // gates waiting in one lane
+)
+
+// Rules is the http_hooks block of one vhost. The engine keeps pointers to it,
+// so it must not change once Options.Rules returned it: a reload makes new ones.
+type Rules struct {
+	Enabled bool
+
+	// URLs in the order they are called: http, https, or http://unix:/path.sock:/uri.
+	OnConnect, OnClose     []string
+	OnPublish, OnUnpublish []string
+	OnPlay, OnStop         []string
+	OnDVR                  []string
+
+	Timeout        time.Duration // a whole gate with all its URLs; one call of a notice
+	Workers        int           // calls under way at most, per vhost, endpoint, gate or notice
+	Queue          int           // gates waiting at most, likewise
+	ClientIDString bool          // send client_id as a string, as SRS 4.0 and later
+}
+
+// urls returns whom to call; nobody when r is nil or hooks are off.
+func (r *Rules) urls(a Action) []string {
+	if r == nil || !r.Enabled {
+		return nil
+	}
+	switch a {
+	case OnConnect:
+		return r.OnConnect
+	case OnClose:
+		return r.OnClose
+	case OnPublish:
+		return r.OnPublish
+	case OnUnpublish:
+		return r.OnUnpublish
+	case OnPlay:
+		return r.OnPlay
+	case OnStop:
+		return r.OnStop
+	case OnDVR:
+		return r.OnDVR
+	}
+	return nil
+}
+
+func (r *Rules) timeout() time.Duration {
+	if r.Timeout <= 0 {
+		return DefaultTimeout
+	}
+	return r.Timeout
+}
+
+func (r *Rules) workers() int {
+	if r.Workers <= 0 {
+		return DefaultWorkers
+	}
+	return r.Workers
+}
+
+func (r *Rules) queue() int {
+	if r.Queue <= 0 {
+		return DefaultQueue
+	}
+	return r.Queue
+}

@@ -1,0 +1,103 @@
+package hook
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"unicode/utf8"
+)
+
+// An answer is what an endpoint said, body and all.
+type answer struct {
+	status int
+	body   []byte // at most maxBody
+}
+
+// verdict returns nil for yes.
+//
+// Yes is status 200 or 201 and, between ASCII white space, the body 0 or a
+// JSON object whose key code stands there once and is written 0. SRS allows no
+// white space; everything else is its rule.
+func (a answer) verdict() *Refusal {
+	if r := a.statusVerdict(); r != nil {
+		return r
+	}
+	body := bytes.Trim(a.body, " \t\r\n\v\f")
+	code, err := readCode(body)
+	if err != nil {
+		return &Refusal{Reason: ReasonBadResponse, Status: a.status, Detail: err.Error()}
+	}
+	if code == "0" {
+		return nil
+	}
+	n, err := strconv.ParseInt(code, 10, 64)
+	if err != nil || n == 0 {
+		return &Refusal{Reason: ReasonBadResponse, Status: a.status, Detail: "code is no integer"}
+	}
+	return &Refusal{Reason: ReasonDenied, Status: a.status, Detail: fmt.Sprintf("code %d", n)}
+}
+
+func (a answer) statusVerdict() *Refusal {
+	switch a.status {
+	case http.StatusOK, http.StatusCreated:
+		return nil
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return &Refusal{Reason: ReasonRedirect, Status: a.status}
+	}
+	return &Refusal{Reason: ReasonStatus, Status: a.status}
+}
+
+// took reports whether a notice counts as delivered: the endpoint answered and
+// did not ask to come back. What it thinks of the event is its own business.
+func (a answer) took() bool {
+	switch a.status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return a.status/100 == 2 || a.status/100 == 4
+}
+
+// readCode returns the code as it is written: the body itself, or the value
+// of the top-level key code.
+func readCode(body []byte) (string, error) {
+	switch {
+	case len(body) == 0:
+		return "", fmt.Errorf("empty body")
+	case !utf8.Valid(body):
+		return "", fmt.Errorf("body is not UTF-8")
+	case !json.Valid(body): // trailing data and endless nesting included
+		return "", fmt.Errorf("body is not JSON")
+	case body[0] != '{':
+		return string(body), nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if _, err := dec.Token(); err != nil {
+		return "", fmt.Errorf("body is not JSON")
+	}
+	var code json.RawMessage
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return "", fmt.Errorf("body is not JSON")
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil && err != io.EOF {
+			return "", fmt.Errorf("body is not JSON")
+		}
+		if key != "code" {
+			continue
+		}
+		if code != nil {
+			return "", fmt.Errorf("key code twice")
+		}
+		code = value
+	}
+	if code == nil {
+		return "", fmt.Errorf("no key code")
+	}
+	return string(code), nil
+}

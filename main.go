@@ -1,0 +1,461 @@
+// Command srs is a live streaming server for RTMP: encoders publish, players
+// play, an HTTP endpoint of the owner's decides and is told, streams are
+// recorded to FLV files. It stands in for SRS (Simple RTMP Server).
+//
+// This file is the command line, the wiring and the signals. The rest:
+// rtmp/server runs connections, rtmp/live fans streams out, hook calls the
+// endpoints, dvr records, conf reads srs.conf.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"srs/conf"
+	"srs/conf/tank"
+	"srs/dvr"
+	"srs/hook"
+	"srs/hook/receiver"
+	"srs/rtmp/live"
+	"srs/rtmp/server"
+)
+
+// version is set by the Makefile.
+var version = "dev"
+
+// Exit codes. 78 is EX_CONFIG of sysexits.h: systemd is told not to restart then.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitConfig = 78
+)
+
+// How long a stop may take: clients, then files, then the last callbacks.
+const (
+	stopClients = time.Second
+	stopFiles   = 5 * time.Second
+	stopAll     = 9 * time.Second
+)
+
+const usage = `srs is a live streaming server for RTMP.
+
+Usage:
+  srs [-c FILE]             serve, with FILE or with the built-in configuration
+  srs -t [-c FILE]          check the configuration and exit: 0 good, 78 bad
+  srs -v                    print the version and exit
+  srs api-server [PORT]     run the sample receiver of callbacks (srs api-server -h)
+
+Signals:
+  SIGHUP              read FILE again; a bad one changes nothing
+  SIGUSR1             open the log file anew
+  SIGUSR2             print counters to the log
+  SIGTERM, SIGINT     stop: complete files and callbacks, 10 s at most
+
+`
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "api-server" {
+		os.Exit(receiver.Run(os.Args[2:], os.Stdout, os.Stderr))
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the command line of the server itself.
+func run(args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("srs", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	file := flags.String("c", "", "")
+	test := flags.Bool("t", false, "")
+	printVersion := flags.Bool("v", false, "")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return exitUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "srs: unexpected argument %q\n\n%s", flags.Arg(0), usage)
+		return exitUsage
+	case *printVersion:
+		fmt.Fprintln(stdout, version)
+		return exitOK
+	}
+	source, err := newSource(*file)
+	if err != nil {
+		fmt.Fprintf(stderr, "srs: %v\n", err)
+		return exitConfig
+	}
+	config, err := source.load()
+	if err != nil {
+		fmt.Fprintf(stderr, "%v\nsrs: the configuration %s is not usable\n", err, source.name)
+		return exitConfig
+	}
+	if *test {
+		for _, w := range config.Warnings {
+			fmt.Fprintf(stderr, "%v\n", w)
+		}
+		fmt.Fprintf(stdout, "srs: the configuration %s is good\n", source.name)
+		return exitOK
+	}
+	if err := serve(source, config, stdout); err != nil {
+		fmt.Fprintf(stderr, "srs: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// source is where the configuration comes from, also at a reload.
+type source struct {
+	path string // absolute; empty: built in
+	name string // as the user wrote it
+}
+
+func newSource(file string) (source, error) {
+	if file == "" {
+		return source{name: "(built in)"}, nil
+	}
+	path, err := filepath.Abs(file)
+	return source{path: path, name: file}, err
+}
+
+func (s source) load() (*conf.Config, error) {
+	if s.path == "" {
+		return conf.Default(), nil
+	}
+	return conf.Load(s.path)
+}
+
+// process is one running server: what is in force, and its parts.
+type process struct {
+	source source
+	stdout io.Writer
+	cwd    string
+	tank   *tank.Tank
+	log    *slog.Logger
+	force  atomic.Pointer[inForce]
+
+	hooks    *hook.Engine
+	recorder *dvr.Recorder
+	server   *server.Server
+}
+
+// inForce is a configuration with what is derived from it.
+type inForce struct {
+	conf  *conf.Config
+	rules map[string]*hook.Rules // by vhost; those that are enabled
+}
+
+func newInForce(c *conf.Config) *inForce {
+	f := &inForce{conf: c, rules: make(map[string]*hook.Rules, len(c.Vhosts))}
+	for _, v := range c.Vhosts {
+		if !v.Enabled {
+			continue
+		}
+		h := &v.Hooks
+		f.rules[v.Name] = &hook.Rules{
+			Enabled: h.Enabled, OnConnect: h.OnConnect, OnClose: h.OnClose,
+			OnPublish: h.OnPublish, OnUnpublish: h.OnUnpublish, OnPlay: h.OnPlay, OnStop: h.OnStop, OnDVR: h.OnDVR,
+			Timeout: h.Timeout, Workers: h.Workers, Queue: h.Queue, ClientIDString: h.ClientIDString,
+		}
+	}
+	return f
+}
+
+func (p *process) conf() *conf.Config { return p.force.Load().conf }
+
+func (p *process) rules(vhost string) (*hook.Rules, bool) {
+	r, ok := p.force.Load().rules[vhost]
+	return r, ok
+}
+
+// serve runs the server until a signal ends it.
+func serve(src source, config *conf.Config, stdout io.Writer) error {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ) // a closed pipe or a file size limit is an error, not an end
+
+	if err := os.Chdir(config.WorkDir); err != nil {
+		return fmt.Errorf("work_dir: %w", err)
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("work_dir: %w", err)
+	}
+	p := &process{source: src, stdout: stdout, cwd: cwd}
+	p.force.Store(newInForce(config))
+	p.tank = tank.Console(stdout, tank.ParseLevel(config.Log.Level))
+	defer p.tank.Close()
+	p.log = slog.New(p.tank)
+	if err := p.useLog(config); err != nil {
+		return err
+	}
+	if err := checkDescriptors(config.MaxConnections); err != nil {
+		return err
+	}
+	unlock, err := lockPid(config.PidFile)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	listeners, err := listen(config.Listen)
+	if err != nil {
+		return err
+	}
+	p.log.Info("srs starts", "version", version, "config", src.name, "cwd", cwd, "max_connections", config.MaxConnections)
+	p.warn(config)
+
+	p.start()
+	failed := make(chan error, len(listeners))
+	for _, ln := range listeners {
+		p.log.Info("listening for RTMP", "address", ln.Addr().String())
+		go func() { failed <- p.server.Serve(ln) }()
+	}
+	greet(stdout, listeners[0].Addr())
+	for {
+		select {
+		case err := <-failed:
+			p.stop()
+			return err
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGHUP:
+				p.reload()
+			case syscall.SIGUSR1:
+				if err := p.tank.Reopen(); err != nil {
+					p.log.Error("the log file cannot be opened anew", "error", err.Error())
+				}
+			case syscall.SIGUSR2:
+				p.printCounters()
+			default:
+				go func() { // a second one means: now
+					for sig := range signals {
+						if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT {
+							os.Exit(exitFailed)
+						}
+					}
+				}()
+				p.log.Info("srs stops", "signal", sig.String())
+				p.stop()
+				return nil
+			}
+		}
+	}
+}
+
+// start makes the parts. They know nothing of each other but what is given here.
+func (p *process) start() {
+	id := p.conf().ServerID
+	if id == "" {
+		id = rand.Text()
+	}
+	p.hooks = hook.New(hook.Options{
+		ServerID: id, UserAgent: "SRS/" + version, Log: p.log, Rules: p.rules,
+	})
+	p.recorder = dvr.New(dvr.Options{Conf: p.conf, Tell: p.hooks.TellFile, Log: p.log, Cwd: p.cwd})
+	p.server = server.New(server.Options{
+		Conf: p.conf, Hooks: p.hooks, Registry: live.NewRegistry(p.recorder), Log: p.log,
+		Version: version, FirstID: firstClientID(time.Now()),
+	})
+}
+
+// stop ends the parts from the top down: clients, files, callbacks.
+func (p *process) stop() {
+	begun := time.Now()
+	within := func(d time.Duration) (context.Context, context.CancelFunc) {
+		return context.WithDeadline(context.Background(), begun.Add(d))
+	}
+	ctx, cancel := within(stopClients)
+	defer cancel()
+	if err := p.server.Shutdown(ctx); err != nil {
+		p.log.Warn("some clients did not take their leave", "error", err.Error())
+	}
+	ctx, cancel = within(stopFiles)
+	defer cancel()
+	if err := p.recorder.Close(ctx); err != nil {
+		p.log.Error("some recordings are not complete", "error", err.Error())
+	}
+	ctx, cancel = within(stopAll)
+	defer cancel()
+	if err := p.hooks.Close(ctx); err != nil {
+		p.log.Error("some callbacks are not delivered", "error", err.Error())
+	}
+	p.printCounters()
+	p.log.Info("srs has stopped", "took", time.Since(begun).Round(time.Millisecond).String())
+}
+
+// reload puts the file's present text in force, unless it is bad.
+func (p *process) reload() {
+	if p.source.path == "" {
+		p.log.Warn("nothing to reload: the built-in configuration is in force")
+		return
+	}
+	config, err := p.source.load()
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			p.log.Error("reload: " + strings.TrimSuffix(line, "\n"))
+		}
+		p.log.Error("reload: the configuration is bad, nothing was changed", "config", p.source.name)
+		return
+	}
+	old := p.conf()
+	if err := p.useLog(config); err != nil {
+		p.log.Error("reload: nothing was changed", "error", err.Error())
+		return
+	}
+	p.force.Store(newInForce(config))
+	p.warn(config)
+	for _, c := range []struct {
+		name    string
+		changed bool
+	}{
+		{"listen", strings.Join(old.Listen, " ") != strings.Join(config.Listen, " ")},
+		{"pid", old.PidFile != config.PidFile},
+		{"work_dir", old.WorkDir != config.WorkDir},
+		{"server_id", old.ServerID != config.ServerID},
+	} {
+		if c.changed {
+			p.log.Warn("reload: the new value takes effect at the next start", "directive", c.name)
+		}
+	}
+	p.log.Info("configuration reloaded", "config", p.source.name)
+}
+
+// warn repeats what the configuration says and the server does not do.
+func (p *process) warn(config *conf.Config) {
+	for _, w := range config.Warnings {
+		p.log.Warn(w.String())
+	}
+	if config.Daemon {
+		p.log.Warn("daemon on: srs stays in the foreground; run it under systemd")
+	}
+}
+
+// useLog turns the log to where a configuration says.
+func (p *process) useLog(config *conf.Config) error {
+	path := ""
+	if config.Log.Tank != "console" {
+		path = config.Log.File
+		if err := os.MkdirAll(filepath.Dir(path), 0o775); err != nil {
+			return fmt.Errorf("srs_log_file: %w", err)
+		}
+	}
+	if err := p.tank.Use(path, p.stdout, tank.ParseLevel(config.Log.Level)); err != nil {
+		return fmt.Errorf("srs_log_file: %w", err)
+	}
+	return nil
+}
+
+func (p *process) printCounters() {
+	c := p.server.Counters()
+	p.log.Info("counters", "connections", c.Connections, "publishers", c.Publishers, "players", c.Players, "streams", c.Streams,
+		"accepted", c.Accepted, "refused", c.Refused, "published", c.Published, "played", c.Played,
+		"skips", c.Skips, "skipped", c.Skipped, "received", c.Received, "sent", c.Sent)
+	counts := p.hooks.Counters()
+	for _, a := range []hook.Action{hook.OnConnect, hook.OnClose, hook.OnPublish, hook.OnUnpublish, hook.OnPlay, hook.OnStop, hook.OnDVR} {
+		if n, ok := counts[a]; ok {
+			p.log.Info("counters", "action", string(a), "asked", n.Asked, "accepted", n.Accepted, "refused", n.Refused,
+				"told", n.Told, "delivered", n.Delivered, "failed", n.Failed, "dropped", n.Dropped)
+		}
+	}
+}
+
+// listen opens all addresses, or none.
+func listen(addresses []string) ([]net.Listener, error) {
+	var open []net.Listener
+	for _, a := range addresses {
+		ln, err := net.Listen("tcp", a)
+		if err != nil {
+			for _, ln := range open {
+				ln.Close()
+			}
+			return nil, fmt.Errorf("listen %s: %w", a, err)
+		}
+		open = append(open, ln)
+	}
+	return open, nil
+}
+
+// greet tells a newcomer what to type next.
+func greet(w io.Writer, addr net.Addr) {
+	host, port, _ := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	url := "rtmp://" + net.JoinHostPort(host, port) + "/live/livestream"
+	fmt.Fprintf(w, "srs %s serves RTMP on %s. Publish and play, each in a terminal of its own:\n", version, addr)
+	fmt.Fprintf(w, "  ffmpeg -re -f lavfi -i testsrc2=size=640x360:rate=25 -f lavfi -i sine -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv %s\n", url)
+	fmt.Fprintf(w, "  ffplay %s        (or open it in VLC)\n", url)
+}
+
+// spareDescriptors are kept for recordings, callbacks and the log.
+const spareDescriptors = 256
+
+// checkDescriptors refuses a number of connections that cannot be had.
+func checkDescriptors(connections int) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return nil // unknown: accept will say so
+	}
+	if need := uint64(connections + spareDescriptors); limit.Cur < need {
+		return fmt.Errorf("max_connections %d needs %d file descriptors, the limit is %d: raise it (ulimit -n %d, LimitNOFILE=) or lower max_connections",
+			connections, need, limit.Cur, need)
+	}
+	return nil
+}
+
+// lockPid writes the pid file and holds its lock, as SRS does: a second server
+// with the same file does not start.
+func lockPid(path string) (unlock func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o775); err != nil {
+		return nil, fmt.Errorf("pid: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("pid: %w", err)
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lock); err != nil {
+		holder := make([]byte, 32)
+		n, _ := f.ReadAt(holder, 0)
+		f.Close()
+		return nil, fmt.Errorf("pid: srs is already running: %s is locked by process %q", path, strings.TrimSpace(string(holder[:n])))
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteString(strconv.Itoa(os.Getpid()))
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("pid: %w", err)
+	}
+	return func() {
+		os.Remove(path)
+		f.Close()
+	}, nil
+}
+
+// firstClientID leaves room for 8192 clients per millisecond since 2015, so
+// that no two runs of a server give out the same id.
+func firstClientID(now time.Time) uint64 {
+	epoch := time.Date(2015, 1, 1, 0, 0, 0, 0, time.UTC)
+	return uint64(now.Sub(epoch).Milliseconds()) * 8192
+}

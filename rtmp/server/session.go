@@ -1,0 +1,436 @@
+package server
+
+import (
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"srs/conf"
+	"srs/hook"
+	"srs/rtmp"
+	"srs/rtmp/chunk"
+)
+
+// Deadlines of a session beside those that the configuration sets.
+const (
+	handshakeTime = 5 * time.Second  // accept to C2, all of it
+	commandTime   = 10 * time.Second // C2 to an accepted publish or play, gates not counted
+	againTime     = 3 * time.Minute  // from the end of one publish or play to the next
+	writeTime     = 10 * time.Second // a reply must be taken by the client in this time
+	rearmEvery    = time.Second      // read deadlines of publishers are moved this often
+)
+
+// Bounds of a session.
+const (
+	maxCreateStreams = 16
+	maxUnknown       = 100       // messages of types that mean nothing
+	minAckWindow     = 64 << 10  // a smaller window would cost an answer per message
+	maxPendingInput  = 256 << 10 // read while a gate is pending
+	ourWindow        = 2500000   // as SRS says it, bytes
+)
+
+// What a client may send before and after it was accepted for something.
+var (
+	earlyLimits = chunk.Limits{Streams: 8, Command: 64 << 10, Media: 64 << 10, Partial: 128 << 10}
+	fullLimits  = chunk.Limits{Streams: 64, Command: 256 << 10, Media: 10 << 20, Partial: 11 << 20}
+)
+
+// state is where a session stands.
+//
+//	handshake -> fresh -> connected <-> publishing
+//	                      connected <-> playing
+type state uint8
+
+const (
+	stateHandshake state = iota
+	stateFresh           // handshake done, connect awaited
+	stateConnected
+	statePublishing
+	statePlaying
+)
+
+func (s state) String() string {
+	return [...]string{"handshake", "connect", "connected", "publish", "play"}[s]
+}
+
+// session is one connection. Its goroutine reads and handles what comes;
+// while it plays, the player's goroutine writes.
+type session struct {
+	// Static after construction.
+	server *Server
+	id     uint64
+	conn   net.Conn
+	ip     string
+	hooks  *hook.Client
+	log    *slog.Logger
+	begun  time.Time
+
+	kicked atomic.Pointer[ending] // set by kick, by any goroutine
+	sent   atomic.Uint64
+
+	// Owned by the session's goroutine.
+	state     state
+	input     *input
+	reader    *chunk.Reader
+	pending   []byte // read while a gate was pending, to be parsed next
+	out       []byte // replies that are not written yet
+	chunkSize int    // of what we send
+	deadline  time.Time
+	received  uint64
+	acked     uint64
+	window    uint64 // the client wants an acknowledgement this often; 0: never
+	created   int    // createStream calls since the last publish or play
+	unknown   int
+	served    bool // has published or played before
+
+	// What connect said; static once the state is connected.
+	vhost    *conf.Vhost
+	app      string // as on_connect says it
+	argApp   string
+	tcURL    string
+	pageURL  string
+	accepted bool // on_connect was: on_close is owed
+
+	publish *publish
+	player  *player
+}
+
+func newSession(s *Server, conn net.Conn, id uint64) *session {
+	tuneSocket(conn)
+	c := &session{
+		server: s, id: id, conn: conn, ip: peerIP(conn), hooks: s.Hooks.Client(),
+		log: s.Log.With("client", id), begun: time.Now(), chunkSize: chunk.DefaultSize,
+	}
+	c.input = newInput(conn)
+	return c
+}
+
+// run is the life of a connection, from handshake to close. Whatever was
+// begun is ended here, once, in this order: publish or play, connection.
+func (c *session) run() {
+	err := c.serve()
+	c.endPublish(err)
+	c.endPlay(true)
+	if c.accepted {
+		c.hooks.Tell(hook.Event{
+			Action: hook.OnClose, ClientID: c.id, IP: c.ip, Vhost: c.vhost.Name, App: c.app,
+			SendBytes: c.sent.Load(), RecvBytes: c.received, Reason: c.tellReason(err),
+		})
+	}
+	c.logEnd(err)
+	c.server.counts.received.Add(c.received)
+	c.server.counts.sent.Add(c.sent.Load())
+	c.close(err)
+}
+
+// close takes leave of the client: what is still to be said, FIN, a moment of
+// reading so that no RST follows, the end.
+func (c *session) close(err error) {
+	c.input.release()
+	if c.reader != nil {
+		c.reader.Release()
+	}
+	switch reasonOf(err) {
+	case reasonClosed, reasonReset, reasonWrite, reasonStalled:
+		c.conn.Close()
+		return
+	}
+	if c.flush() != nil {
+		c.conn.Close()
+		return
+	}
+	lingerClose(c.conn)
+}
+
+// kick ends a session from outside.
+func (c *session) kick(reason string) {
+	if c.kicked.CompareAndSwap(nil, &ending{reason: reason, text: "ended by the server", expected: true}) {
+		c.conn.SetDeadline(longAgo)
+	}
+}
+
+// longAgo as a deadline wakes whoever waits on a socket.
+var longAgo = time.Unix(1, 0)
+
+// serve returns why the session ends; never nil.
+func (c *session) serve() error {
+	c.setDeadline(time.Now().Add(handshakeTime))
+	if err := c.handshake(); err != nil {
+		return err
+	}
+	c.reader = chunk.NewReader(earlyLimits)
+	c.state = stateFresh
+	c.setDeadline(time.Now().Add(commandTime))
+	for {
+		m, ok, err := c.reader.Next()
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			if err := c.more(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.handle(m); err != nil {
+			return err
+		}
+	}
+}
+
+// more writes the replies that have gathered, waits for bytes and feeds them.
+func (c *session) more() error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if len(c.pending) > 0 {
+		b := c.pending
+		c.pending = nil
+		c.reader.Feed(b)
+		return nil
+	}
+	for {
+		b, err := c.input.read()
+		if err == nil {
+			c.took(len(b))
+			c.reader.Feed(b)
+			return nil
+		}
+		if e := c.kicked.Load(); e != nil {
+			return e
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return readEnding(err)
+		}
+		if err := c.expired(); err != nil {
+			return err
+		}
+	}
+}
+
+// took counts bytes that were read, and acknowledges them when it is time.
+func (c *session) took(n int) {
+	c.received += uint64(n)
+	if c.window > 0 && c.received-c.acked >= max(c.window/2, minAckWindow) {
+		c.acked = c.received
+		c.reply(func(dst []byte) []byte { return rtmp.AppendAck(dst, uint32(c.received)) })
+	}
+}
+
+// setDeadline bounds the waiting for input. The zero time lifts the bound.
+func (c *session) setDeadline(t time.Time) {
+	c.deadline = t
+	c.conn.SetReadDeadline(t)
+	if c.kicked.Load() != nil { // it must not be undone
+		c.conn.SetReadDeadline(longAgo)
+	}
+}
+
+// expired decides what a read deadline means.
+func (c *session) expired() error {
+	now := time.Now()
+	switch c.state {
+	case statePublishing:
+		return c.publish.expired(c, now)
+	case statePlaying:
+		if err := c.player.failure(); err != nil {
+			return err
+		}
+		c.setDeadline(time.Time{})
+		return nil
+	}
+	if now.Before(c.deadline) {
+		c.setDeadline(c.deadline)
+		return nil
+	}
+	if c.state == stateConnected && c.served {
+		return &ending{reason: reasonCmdTime, text: "no further publish or play in time", expected: true}
+	}
+	return end(reasonCmdTime, "no publish or play within "+commandTime.String())
+}
+
+// reply adds an answer: written before the next wait for input, or at the end
+// of the message under way where a player's goroutine writes.
+func (c *session) reply(f func(dst []byte) []byte) {
+	if c.player != nil {
+		c.player.inject(f)
+		return
+	}
+	c.out = f(c.out)
+}
+
+// size is the chunk size for answers.
+func (c *session) size() int {
+	if c.player != nil {
+		return int(c.player.chunkSize.Load())
+	}
+	return c.chunkSize
+}
+
+// flush writes the answers that have gathered.
+func (c *session) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	c.conn.SetWriteDeadline(time.Now().Add(writeTime))
+	n, err := c.conn.Write(c.out)
+	c.sent.Add(uint64(n))
+	c.out = c.out[:0]
+	if cap(c.out) > 4<<10 {
+		c.out = nil
+	}
+	if err != nil {
+		return &ending{reason: reasonWrite, text: "the client does not take our answers: " + err.Error(), expected: true}
+	}
+	return nil
+}
+
+// handle acts on one message.
+func (c *session) handle(m chunk.Message) error {
+	if c.publish != nil {
+		c.publish.progress(c)
+	}
+	switch m.Type {
+	case rtmp.TypeAudio, rtmp.TypeVideo, rtmp.TypeData, rtmp.TypeDataAMF3, rtmp.TypeAggregate:
+		return c.media(m)
+	case rtmp.TypeCommand, rtmp.TypeCommandAMF3:
+		if len(m.Body) == 0 {
+			return nil
+		}
+		cmd, err := rtmp.ParseCommand(m.Type, m.Body)
+		if err != nil {
+			return err
+		}
+		return c.command(&cmd)
+	case rtmp.TypeWindowAck:
+		c.window = uint64(binary.BigEndian.Uint32(m.Body))
+	case rtmp.TypeUserControl:
+		if binary.BigEndian.Uint16(m.Body) == rtmp.EventPing && len(m.Body) >= 6 {
+			stamp := binary.BigEndian.Uint32(m.Body[2:])
+			c.reply(func(dst []byte) []byte { return rtmp.AppendUserControl(dst, rtmp.EventPong, stamp) })
+		}
+	case rtmp.TypeSetChunkSize, rtmp.TypeAbort, rtmp.TypeAck, rtmp.TypePeerBW, rtmp.TypeObject, rtmp.TypeObjectAMF3:
+	default:
+		if c.unknown++; c.unknown > maxUnknown {
+			return end(reasonUnknown, "too many messages of unknown types")
+		}
+	}
+	return nil
+}
+
+// media is for the publish under way; what comes before any is an error, what
+// comes after its end is late and of no use.
+func (c *session) media(m chunk.Message) error {
+	switch {
+	case c.state == statePublishing:
+		return c.publish.message(m)
+	case c.served, m.Type == rtmp.TypeData, m.Type == rtmp.TypeDataAMF3:
+		return nil
+	}
+	return end(reasonOrder, "audio or video before publish")
+}
+
+// command acts on one command.
+func (c *session) command(cmd *rtmp.Command) error {
+	if c.state == stateFresh {
+		if cmd.Name != rtmp.CommandConnect {
+			return end(reasonOrder, "the first command must be connect")
+		}
+		return c.connect(cmd)
+	}
+	switch cmd.Name {
+	case rtmp.CommandConnect:
+		return end(reasonTwice, "connect twice on one connection")
+	case rtmp.CommandCreateStream:
+		return c.createStream(cmd)
+	case rtmp.CommandPublish:
+		return c.startPublish(cmd)
+	case rtmp.CommandPlay:
+		return c.startPlay(cmd)
+	case rtmp.CommandReleaseStream, rtmp.CommandFCPublish:
+		c.answer(cmd, amf0Undefined)
+	case rtmp.CommandFCUnpublish:
+		return c.fcUnpublish(cmd)
+	case rtmp.CommandDeleteStream, rtmp.CommandCloseStream:
+		c.stopStream()
+	case rtmp.CommandPause:
+		c.pause(cmd)
+	case rtmp.CommandReceiveAudio, rtmp.CommandReceiveVideo:
+		c.receive(cmd)
+	case rtmp.CommandGetStreamLength:
+		c.answer(cmd, 0.0)
+	case rtmp.CommandResult, rtmp.CommandError, rtmp.CommandOnStatus, rtmp.CommandOnBWDone:
+	default:
+		c.answer(cmd, amf0Null)
+	}
+	return nil
+}
+
+// answer sends a _result, where the client has asked for one.
+func (c *session) answer(cmd *rtmp.Command, result any) {
+	if cmd.Transaction == 0 {
+		return
+	}
+	c.reply(func(dst []byte) []byte {
+		return rtmp.AppendCommand(dst, c.size(), 0, rtmp.CommandResult, cmd.Transaction, amf0Null, result)
+	})
+}
+
+func (c *session) createStream(cmd *rtmp.Command) error {
+	switch c.created++; {
+	case c.created > 2*maxCreateStreams:
+		return end(reasonStreams, "createStream over and over")
+	case c.created > maxCreateStreams:
+		c.reply(func(dst []byte) []byte {
+			return rtmp.AppendConnectError(dst, c.size(), cmd.Transaction, "NetConnection.Call.Failed", "Too many streams.")
+		})
+		return nil
+	}
+	c.reply(func(dst []byte) []byte {
+		return rtmp.AppendCommand(dst, c.size(), 0, rtmp.CommandResult, cmd.Transaction, amf0Null, float64(rtmp.StreamID))
+	})
+	return nil
+}
+
+// stopStream ends what the client does with its stream; it may begin again.
+func (c *session) stopStream() {
+	switch c.state {
+	case statePublishing:
+		c.endPublish(nil)
+	case statePlaying:
+		c.endPlay(false)
+	default:
+		return
+	}
+	c.state, c.created = stateConnected, 0
+	c.setDeadline(time.Now().Add(againTime))
+}
+
+// tellReason is what end events say of why; nothing for the usual ends.
+func (c *session) tellReason(err error) string {
+	switch r := reasonOf(err); {
+	case err == nil, r == reasonClosed, r == reasonReset, r == reasonWrite:
+		return ""
+	default:
+		return r
+	}
+}
+
+// logEnd writes the one line about the end of a connection.
+func (c *session) logEnd(err error) {
+	reason := reasonOf(err)
+	args := []any{
+		"ip", c.ip, "phase", c.state.String(), "reason", reason, "received", c.received, "sent", c.sent.Load(),
+		"took", time.Since(c.begun).Round(time.Millisecond).String(),
+	}
+	var e *ending
+	if errors.As(err, &e) && e.expected {
+		c.log.Info("client gone", args...)
+		return
+	}
+	c.server.lines.warn(reason, "client closed: "+err.Error(), append([]any{"client", c.id}, args...)...)
+}

@@ -1,0 +1,150 @@
+package server
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket settings.
+const (
+	keepAliveIdle  = 15 * time.Second
+	keepAliveEvery = 5 * time.Second
+	keepAliveCount = 3
+	// userTimeout is how long sent bytes may stay unacknowledged: it finds
+	// peers that have vanished.
+	userTimeout = 30 * time.Second
+	// lingerTime and lingerBytes bound what is read and thrown away after the
+	// last reply, so that closing sends FIN and not RST, which would make the
+	// client lose the reply.
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 1 << 20
+)
+
+func tuneSocket(conn net.Conn) {
+	c, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAliveIdle, Interval: keepAliveEvery, Count: keepAliveCount})
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
+		})
+	}
+}
+
+// setNoDelay switches Nagle's algorithm off or on (tcp_nodelay).
+func setNoDelay(conn net.Conn, on bool) {
+	if c, ok := conn.(*net.TCPConn); ok {
+		c.SetNoDelay(on)
+	}
+}
+
+// lingerClose ends the sending side, reads a little of what still comes and
+// closes.
+func lingerClose(conn net.Conn) {
+	defer conn.Close()
+	c, ok := conn.(*net.TCPConn)
+	if !ok || c.CloseWrite() != nil {
+		return
+	}
+	conn.SetReadDeadline(time.Now().Add(lingerTime))
+	b := buffers.get()
+	defer buffers.put(b)
+	for left := lingerBytes; left > 0; {
+		n, err := conn.Read(b[:])
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+func peerIP(conn net.Conn) string {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap().String()
+	}
+	return ""
+}
+
+func localIP(conn net.Conn) string {
+	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap().String()
+	}
+	return ""
+}
+
+// input reads a connection into borrowed buffers: while it waits for bytes it
+// holds none. It belongs to one goroutine.
+type input struct {
+	conn     net.Conn
+	raw      syscall.RawConn // nil: conn is no plain socket
+	try      func(fd uintptr) bool
+	borrowed *buffer
+	n        int
+	err      error
+}
+
+func newInput(conn net.Conn) *input {
+	in := &input{conn: conn}
+	if c, ok := conn.(syscall.Conn); ok {
+		in.raw, _ = c.SyscallConn()
+	}
+	in.try = in.tryRead
+	return in
+}
+
+// read returns what has arrived, at least one byte. It is valid until the
+// next read or release.
+func (in *input) read() ([]byte, error) {
+	in.release()
+	if in.raw == nil {
+		in.borrowed = buffers.get()
+		n, err := in.conn.Read(in.borrowed[:])
+		if n > 0 {
+			return in.borrowed[:n], nil
+		}
+		in.release()
+		return nil, err
+	}
+	if err := in.raw.Read(in.try); err != nil {
+		return nil, err
+	}
+	if in.n > 0 {
+		return in.borrowed[:in.n], nil
+	}
+	in.release()
+	return nil, in.err
+}
+
+// tryRead is called by the runtime when the socket may have bytes.
+func (in *input) tryRead(fd uintptr) bool {
+	b := buffers.get()
+	for {
+		in.n, in.err = unix.Read(int(fd), b[:])
+		if in.err == unix.EINTR {
+			continue
+		}
+		break
+	}
+	if in.err == unix.EAGAIN {
+		buffers.put(b)
+		return false
+	}
+	in.borrowed = b
+	if in.n <= 0 && in.err == nil {
+		in.err = io.EOF
+	}
+	return true
+}
+
+func (in *input) release() {
+	if in.borrowed != nil {
+		buffers.put(in.borrowed)
+		in.borrowed = nil
+	}
+}

@@ -1,0 +1,50 @@
+package server
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxQuoted is how much of a client's text a log line shows, bytes.
+const maxQuoted = 128
+
+// quote makes a client's text fit for a log line: quoted, capped, without
+// control characters.
+func quote(s string) string { return strconv.Quote(cut(s, maxQuoted)) }
+
+// cut shortens a text to at most n bytes without breaking a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// maskParam shows which parameters a client sent, not their values: they are
+// tokens more often than not.
+func maskParam(param string) string {
+	if param == "" {
+		return ""
+	}
+	var b strings.Builder
+	for i, pair := range strings.Split(strings.TrimPrefix(param, "?"), "&") {
+		b.WriteString([]string{"&", "?"}[btoi(i == 0)])
+		key, _, found := strings.Cut(pair, "=")
+		b.WriteString(key)
+		if found {
+			b.WriteString("=***")
+		}
+	}
+	return cut(b.String(), maxQuoted)
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
