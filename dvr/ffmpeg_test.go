@@ -32,7 +32,7 @@ func run(t *testing.T, name string, args ...string) (stdout, stderr string) {
 func TestFFmpeg(t *testing.T) {
 	for _, tool := range []string{"ffmpeg", "ffprobe"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 	}
 	const seconds = "3"

@@ -196,6 +196,9 @@ func (c *session) more() error {
 	for {
 		b, err := c.input.read()
 		if err == nil {
+			if c.state < statePublishing {
+				c.input.quickAck()
+			}
 			c.took(len(b))
 			c.reader.Feed(b)
 			return nil

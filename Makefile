@@ -1,0 +1,80 @@
+# make run    build and serve with conf/srs.conf
+# make demo   everything at once, no other program needed; ends by itself
+# make test   install the test programs and run all tests
+# make check  make test, and what a machine can check besides
+
+VERSION   := 0.1.0
+GOFLAGS   := -trimpath
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+CHECKER   := honnef.co/go/tools/cmd/staticcheck@2026.2.2
+VULN      := golang.org/x/vuln/cmd/govulncheck@latest
+FUZZTIME  ?= 60s
+PACKAGES  := ffmpeg rtmpdump gcc libc6-dev \
+	gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+PROGRAMS  := ffmpeg ffprobe rtmpdump gst-launch-1.0 gcc
+ELEMENTS  := rtmp2sink rtmp2src x264enc avdec_h264 flvmux flvdemux
+SUDO      := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: all build bench run demo test unit race e2e check vet lint conf stress audit tools clean
+
+all: build bench
+
+build:
+	CGO_ENABLED=0 go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o srs .
+
+bench:
+	CGO_ENABLED=0 go build $(GOFLAGS) -o bench/bench ./bench
+
+run: build
+	./srs -c conf/srs.conf
+
+demo: build bench
+	./bench/bench demo -srs ./srs
+
+# The programs that tests drive, by package name; nothing is done where they are.
+tools:
+	@missing=; for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then for e in $(ELEMENTS); do gst-inspect-1.0 $$e >/dev/null 2>&1 || missing="$$missing $$e"; done; fi; \
+	if [ -n "$$missing" ]; then echo "installing what is missing:$$missing"; \
+		$(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(PACKAGES); fi
+
+test: tools unit race e2e
+
+unit:
+	go test -shuffle=on $$(go list ./... | grep -v /bench/e2e)
+
+race:
+	go test -race -shuffle=on $$(go list ./... | grep -v /bench/e2e)
+
+e2e:
+	go test -count=1 -timeout 10m ./bench/e2e
+
+check: vet lint conf test
+
+vet:
+	go vet ./...
+
+lint:
+	go run $(CHECKER) ./...
+
+conf: build
+	./srs -t -c conf/srs.conf
+	./srs -t -c conf/full.conf
+	./srs -t
+
+# Long forms: every fuzz target for FUZZTIME, the races over and over.
+stress: tools
+	for d in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$d | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$d || exit 1; \
+		done; \
+	done
+	go test -race -shuffle=on -count=10 ./rtmp/... ./hook/... ./dvr/...
+
+# What needs the outside world.
+audit:
+	go run $(VULN) ./...
+
+clean:
+	rm -rf srs bench/bench objs
