@@ -229,7 +229,7 @@ func (c *Conn) readCommand() (Command, error) {
 
 // ReadMessage returns the next message that is not a matter of the chunk
 // layer. Its body is valid until the next call. Acknowledgements and ping
-// responses are sent meanwhile, so a writer must not be at work then.
+// responses are sent meanwhile, each in one Write, as a writer's messages are.
 func (c *Conn) ReadMessage() (chunk.Message, error) {
 	for {
 		m, ok, err := c.reader.Next()

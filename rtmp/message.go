@@ -1,6 +1,7 @@
 package rtmp
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"srs/amf0"
@@ -126,23 +127,29 @@ func AppendStatus(dst []byte, size int, level, code, description string, more ..
 
 // StripData takes off what wraps a publisher's data message: the one lead
 // byte of an AMF 3 data message, and "@setDataFrame". It reports false for a
-// message with nothing left to relay.
+// message with nothing left to relay: no name, a wrapper around nothing, or
+// one around another wrapper.
 func StripData(typ uint8, body []byte) ([]byte, bool) {
 	if typ == TypeDataAMF3 && len(body) > 0 && body[0] == 0 {
 		body = body[1:]
 	}
 	const wrapper = "\x02\x00\x0d@setDataFrame"
-	if len(body) >= len(wrapper) && string(body[:len(wrapper)]) == wrapper {
-		body = body[len(wrapper):]
+	body, wrapped := bytes.CutPrefix(body, []byte(wrapper))
+	// What is left must begin with the message's name, a string.
+	if len(body) <= 3 || body[0] != 2 {
+		return nil, false
 	}
-	// What is left must begin with the message's name.
-	return body, len(body) > 3 && body[0] == 2
+	end := 3 + (int(body[1])<<8 | int(body[2]))
+	if end == 3 || end > len(body) || wrapped && (end == len(body) || bytes.HasPrefix(body, []byte(wrapper))) {
+		return nil, false
+	}
+	return body, true
 }
 
 // Aggregate calls f for each tag of an aggregate message (§7.1.6): FLV tags
 // with their previous-tag sizes. Times are moved so that the first tag has
-// the message's own. Tags other than audio, video and data are left out. It
-// reports false when the message is damaged; what came before was delivered.
+// the message's own. Data is stripped of its wrapper. Tags other than audio,
+// video and data are left out, and empty ones. It reports false when the message is damaged; what came before was delivered.
 func Aggregate(timestamp uint32, body []byte, f func(flv.Tag)) bool {
 	const head, back = 11, 4
 	var offset uint32
@@ -159,8 +166,14 @@ func Aggregate(timestamp uint32, body []byte, f func(flv.Tag)) bool {
 			offset = timestamp - time
 		}
 		tag := flv.Tag{Type: body[0] & 0x1f, Timestamp: time + offset, Data: body[head : head+size]}
+		wanted := false
 		switch tag.Type {
-		case flv.TypeAudio, flv.TypeVideo, flv.TypeScript:
+		case flv.TypeAudio, flv.TypeVideo:
+			wanted = size > 0
+		case flv.TypeScript:
+			tag.Data, wanted = StripData(TypeData, tag.Data)
+		}
+		if wanted {
 			f(tag)
 		}
 		body = body[head+size:]

@@ -68,13 +68,14 @@ func ParseStream(tcURL, app, stream string) (Name, error) {
 	if err != nil {
 		return Name{}, err
 	}
-	path, query := cutQuery(strings.Trim(stream, " "))
+	path, query := cutQuery(oldVhost(strings.Trim(stream, " ")))
 	segments := splitPath(path)
 	if len(segments) == 0 {
 		// Everything is in the URL, as with OBS and an empty stream key; the
 		// stream may even stand behind the parameters: "live?k=v/stream".
-		if before, after, found := cutLast(u.query, "/"); found {
-			u.query, segments = before, splitPath(after)
+		if before, after, found := cutLast(u.query, "/"); found && len(u.segments) < 2 {
+			after, more := cutQuery(after)
+			u.query, segments = before+more, splitPath(after)
 		}
 		if len(segments)+len(u.segments) < 2 {
 			return Name{}, &NameError{"name.empty", "no stream name"}
@@ -114,11 +115,11 @@ func splitURL(tcURL, app string) (parts, error) {
 		_, after, found := strings.Cut(tcURL, "://")
 		switch {
 		case found:
-			u.host, rest, _ = strings.Cut(after, "/")
-			if before, query, found := strings.Cut(u.host, "?"); found { // rtmp://host?vhost=V
-				u.host, rest = before, "?"+query
+			u.host, rest = after, ""
+			if i := strings.IndexAny(after, "/?#"); i >= 0 { // rtmp://host?vhost=V too
+				u.host, rest = after[:i], after[i:]
 			}
-			u.host = hostOnly(u.host)
+			u.host = strings.Trim(hostOnly(u.host), " ")
 		case app == "":
 			return u, &NameError{"name.invalid", "tcUrl is no URL"}
 		}
@@ -141,8 +142,12 @@ func hostOnly(host string) string {
 // oldVhost rewrites the forms of SRS 1.0 for players that lose parameters.
 func oldVhost(rest string) string {
 	for _, mark := range []string{"...vhost...", ",vhost,"} {
-		if before, after, found := strings.Cut(rest, mark); found {
-			sep := mark[:len(mark)-len(strings.TrimLeft(mark, ".,"))]
+		sep := mark[:len(mark)-len(strings.TrimLeft(mark, ".,"))]
+		for {
+			before, after, found := strings.Cut(rest, mark)
+			if !found {
+				break
+			}
 			vhost, more, found := strings.Cut(after, sep)
 			join := "?"
 			if strings.Contains(before, "?") {
@@ -176,7 +181,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 func splitPath(path string) []string {
 	var segments []string
 	for s := range strings.SplitSeq(path, "/") {
-		if s != "" && s != definst {
+		if s = strings.Trim(s, " "); s != "" && s != definst {
 			segments = append(segments, s)
 		}
 	}
@@ -187,7 +192,7 @@ func splitPath(path string) []string {
 func (u *parts) vhost(query string) string {
 	for _, q := range []string{query, u.query} {
 		for _, key := range []string{"vhost", "domain"} {
-			if v := queryValue(q, key); v != "" && v != defaultVhost {
+			if v := strings.Trim(queryValue(q, key), " "); v != "" && v != defaultVhost {
 				return v
 			}
 		}
@@ -216,6 +221,9 @@ func (n *Name) check(stream bool) error {
 				return &NameError{"name.invalid", fmt.Sprintf("%s has a segment %q", v.what, s)}
 			}
 		}
+	}
+	if strings.ContainsAny(n.Host, "/[]") {
+		return &NameError{"name.invalid", fmt.Sprintf("vhost %q has a character that no host has", n.Host)}
 	}
 	for _, v := range []struct{ what, text string }{{"vhost", n.Host}, {"app", n.App}, {"stream", n.Stream}, {"param", n.Param}} {
 		if !utf8.ValidString(v.text) {

@@ -93,9 +93,9 @@ func (p *Publication) Write(tag flv.Tag) {
 	info := flv.Sniff(tag.Type, tag.Data)
 	e := entry{typ: tag.Type, info: info, raw: tag.Timestamp}
 	e.line = p.line.Next(tag.Type, tag.Timestamp, info)
-	if info.Header() || info&flv.Metadata != 0 {
+	if kept(info) {
 		s.mu.Lock()
-		s.current = s.current.with(info, tag.Data)
+		s.current = s.current.with(tag.Type, info, tag.Data)
 		s.mu.Unlock()
 	}
 	size := chunk.WireSize(csidOf(tag.Type), e.line, len(tag.Data), p.settings.ChunkSize)

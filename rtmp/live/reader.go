@@ -19,10 +19,10 @@ type Frame struct {
 // Reader gives the tags of one publication, from its first to its last, to a
 // subscriber that is no player. Next and Close belong to one goroutine.
 type Reader struct {
-	stream   *Stream
+	stream   *Stream // nil: at the end from the start
 	listener *listener
 	epoch    uint64
-	maxLag   uint64
+	maxLag   int64
 	buf      []byte
 
 	mu  sync.Mutex // the pump moves a reader on that is busy elsewhere
@@ -35,9 +35,13 @@ type Reader struct {
 func (p *Publication) NewReader(maxLag int) *Reader {
 	s := p.stream
 	s.registry.mu.Lock()
+	if s.users == 0 { // the publication is over and its stream forgotten
+		s.registry.mu.Unlock()
+		return &Reader{}
+	}
 	s.users++
 	s.registry.mu.Unlock()
-	r := &Reader{stream: s, epoch: p.epoch, maxLag: uint64(maxLag)}
+	r := &Reader{stream: s, epoch: p.epoch, maxLag: int64(maxLag)}
 	r.listener = newListener(false, r.sweep)
 	s.mu.Lock()
 	r.pos = s.tailLocked()
@@ -48,6 +52,9 @@ func (p *Publication) NewReader(maxLag int) *Reader {
 
 // Close ends the reading.
 func (r *Reader) Close() {
+	if r.stream == nil {
+		return
+	}
 	r.stream.listeners.remove(r.listener)
 	r.mu.Lock()
 	r.endLocked()
@@ -111,7 +118,9 @@ func (r *Reader) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.stream
-	if r.pos.block == nil || s.newestBytes.Load()-r.pos.bytes() <= r.maxLag {
+	// The publisher counts a message's bytes after it shows the message, so the
+	// reader may be ahead of the count.
+	if r.pos.block == nil || int64(s.newestBytes.Load()-r.pos.bytes()) <= r.maxLag {
 		return
 	}
 	s.mu.Lock()
@@ -121,7 +130,7 @@ func (r *Reader) sweep() {
 		return
 	}
 	to := s.tailLocked()
-	if m := s.mark; m.block != nil && m.seq > r.pos.seq() && s.newestBytes.Load()-m.bytes <= r.maxLag {
+	if m := s.mark; m.block != nil && m.seq > r.pos.seq() && int64(s.newestBytes.Load()-m.bytes) <= r.maxLag {
 		to.block.release()
 		to = position{block: m.block.retain(), entry: m.entry}
 	}

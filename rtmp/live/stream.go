@@ -1,6 +1,8 @@
 package live
 
 import (
+	"bytes"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -50,24 +52,58 @@ type bookmark struct {
 // prologue is what a player must have before it can decode: an immutable
 // snapshot, replaced when the publisher sends a new header or new metadata.
 type prologue struct {
-	metadata, audio, video []byte
+	metadata []byte
+	headers  []header // audio first, then video, each in order of coming
 }
 
+// header is a sequence header or what is wanted beside it. Each track of an
+// Enhanced RTMP stream has its own.
+type header struct {
+	typ, track uint8
+	info       flv.Info
+	body       []byte
+}
+
+// Bounds of a prologue. What is beyond is relayed and not kept.
+const (
+	maxHeaders    = 32      // tracks and kinds together
+	maxHeaderSize = 1 << 20 // bytes of one header, or of the metadata
+)
+
+// kept says whether a tag belongs into the prologue.
+func kept(info flv.Info) bool { return info.Header() || info&(flv.Metadata|flv.Setup) != 0 }
+
 // with returns a copy with one tag replaced by a copy of body.
-func (p *prologue) with(info flv.Info, body []byte) *prologue {
+func (p *prologue) with(typ uint8, info flv.Info, body []byte) *prologue {
+	if len(body) > maxHeaderSize {
+		return p
+	}
 	q := &prologue{}
 	if p != nil {
 		*q = *p
 	}
-	own := append([]byte(nil), body...)
-	switch {
-	case info&flv.Metadata != 0:
-		q.metadata = own
-	case info&flv.AudioHeader != 0:
-		q.audio = own
-	case info&flv.VideoHeader != 0:
-		q.video = own
+	if info&flv.Metadata != 0 {
+		q.metadata = bytes.Clone(body)
+		return q
 	}
+	h := header{typ: typ, track: flv.Track(typ, body), info: info, body: bytes.Clone(body)}
+	same := func(o header) bool { return o.typ == h.typ && o.track == h.track && o.info == h.info }
+	if i := slices.IndexFunc(q.headers, same); i >= 0 {
+		q.headers = slices.Clone(q.headers)
+		q.headers[i] = h
+		return q
+	}
+	if len(q.headers) == maxHeaders {
+		return q
+	}
+	at := len(q.headers)
+	if typ == flv.TypeAudio {
+		at = 0
+		for at < len(q.headers) && q.headers[at].typ == flv.TypeAudio {
+			at++
+		}
+	}
+	q.headers = slices.Insert(slices.Clone(q.headers), at, h)
 	return q
 }
 
@@ -102,7 +138,7 @@ func (s *Stream) startLocked() (at position, headers *prologue, waitKey bool) {
 		return s.tailLocked(), nil, false
 	}
 	if s.gopCache && s.mark.block != nil {
-		h := &prologue{audio: s.mark.headers.audio, video: s.mark.headers.video}
+		h := &prologue{headers: s.mark.headers.headers}
 		if s.current != nil {
 			h.metadata = s.current.metadata
 		}

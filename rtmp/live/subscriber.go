@@ -33,7 +33,7 @@ type Subscriber struct {
 	runEnd    uint32    // entry behind the run that was handed out
 	runStart  uint32    // its first entry
 	headers   *prologue // to be sent before the next run
-	waitKey   bool
+	wait      waiting
 	waitLine  uint32 // time of the first entry that was passed over
 	waited    bool
 	metaFrom  uint64 // metadata before this entry was in the prologue
@@ -49,6 +49,15 @@ type Subscriber struct {
 	line  atomic.Uint32
 	idle  atomic.Bool // everything has been handed out
 }
+
+// waiting is what a player waits for that is not sent from here on.
+type waiting uint8
+
+const (
+	waitNothing waiting = iota
+	waitVideo           // video waits for a keyframe, audio goes on
+	waitAll             // everything waits for a keyframe
+)
 
 // Subscribe makes a player of a stream, which need not exist. chunkSize is
 // what the player was told; lagged is called by another goroutine, about once
@@ -68,12 +77,22 @@ func (r *Registry) Subscribe(key Key, queueLength time.Duration, chunkSize int, 
 }
 
 func (p *Subscriber) startLocked() {
-	p.pos, p.headers, p.waitKey = p.stream.startLocked()
-	p.waited = false
+	var key bool
+	p.pos, p.headers, key = p.stream.startLocked()
+	p.waitFor(key)
 	p.runStart, p.runEnd = p.pos.entry, p.pos.entry
 	p.metaFrom = p.stream.newestSeq.Load()
 	p.lastEpoch = p.pos.block.epoch
 	p.note()
+}
+
+// waitFor makes the player wait for a keyframe, or not. One that takes no
+// video has none to wait for.
+func (p *Subscriber) waitFor(key bool) {
+	p.wait, p.waited = waitNothing, false
+	if key && p.video {
+		p.wait = waitAll
+	}
 }
 
 // Close ends the subscription.
@@ -91,10 +110,13 @@ func (p *Subscriber) letGo() {
 }
 
 // Receive says which media the player wants (receiveAudio, receiveVideo).
-// Video that comes back begins at a keyframe.
+// Video that comes back begins at a keyframe; audio goes on meanwhile.
 func (p *Subscriber) Receive(audio, video bool) {
-	if video && !p.video && p.pos.block != nil {
-		p.waitKey, p.waited = true, false
+	switch {
+	case !video:
+		p.wait = waitNothing
+	case !p.video:
+		p.wait, p.waited = waitVideo, false
 	}
 	p.audio, p.video = audio, video
 }
@@ -111,7 +133,7 @@ func (p *Subscriber) Next() (run []byte, chunkSize int) {
 		b := p.pos.block
 		if b.epoch != p.lastEpoch {
 			p.lastEpoch = b.epoch
-			p.headers, p.waitKey, p.metaFrom = nil, false, 0
+			p.headers, p.wait, p.metaFrom = nil, waitNothing, 0
 		}
 		if !p.wanted(b, p.pos.entry) {
 			p.pos.entry++
@@ -160,27 +182,30 @@ func (p *Subscriber) wanted(b *block, i uint32) bool {
 	}
 	switch e.typ {
 	case flv.TypeAudio:
-		if !p.audio && !e.info.Header() {
+		if !p.audio && !kept(e.info) {
 			return false
 		}
 	case flv.TypeVideo:
-		if !p.video && !e.info.Header() {
+		if !p.video && !kept(e.info) {
 			return false
 		}
 	}
-	if !p.waitKey || e.info&flv.Keyframe != 0 {
-		p.waitKey = false
+	if p.wait == waitNothing || e.info&flv.Keyframe != 0 {
+		p.wait = waitNothing
+		return true
+	}
+	if p.wait == waitVideo && (e.typ != flv.TypeVideo || kept(e.info)) {
 		return true
 	}
 	if !p.waited {
 		p.waited, p.waitLine = true, e.line
 	}
-	if e.info.Header() || e.info&flv.Metadata != 0 {
-		p.headers = p.headers.with(e.info, b.appendPayload(nil, i))
+	if kept(e.info) {
+		p.headers = p.headers.with(e.typ, e.info, b.appendPayload(nil, i))
 		return false
 	}
 	if int32(e.line-p.waitLine) >= maxKeyWait {
-		p.waitKey = false
+		p.wait = waitNothing
 		return true
 	}
 	return false
@@ -188,15 +213,16 @@ func (p *Subscriber) wanted(b *block, i uint32) bool {
 
 // append encodes the prologue with the time of the tag that follows it.
 func (h *prologue) append(dst []byte, line uint32, chunkSize int) []byte {
-	for _, t := range []struct {
-		typ  uint8
-		body []byte
-	}{{flv.TypeScript, h.metadata}, {flv.TypeAudio, h.audio}, {flv.TypeVideo, h.video}} {
-		if t.body != nil {
-			dst = chunk.Append(dst, chunk.Message{
-				CSID: csidOf(t.typ), Type: t.typ, StreamID: messageStream, Timestamp: line, Body: t.body,
-			}, chunkSize)
-		}
+	add := func(typ uint8, body []byte) {
+		dst = chunk.Append(dst, chunk.Message{
+			CSID: csidOf(typ), Type: typ, StreamID: messageStream, Timestamp: line, Body: body,
+		}, chunkSize)
+	}
+	if h.metadata != nil {
+		add(flv.TypeScript, h.metadata)
+	}
+	for _, t := range h.headers {
+		add(t.typ, t.body)
 	}
 	return dst
 }
@@ -277,22 +303,23 @@ func (p *Subscriber) Skip(sent int) (rest []byte, skipped uint64) {
 		rest = append([]byte(nil), b.buf[upTo:b.index[i-1].end]...)
 	}
 	from := b.firstSeq + uint64(i)
-	to, headers, waitKey := position{block: s.tail, entry: s.tail.count.Load()}, s.current, s.keyed
-	if m := s.mark; m.block != nil && m.seq >= end {
-		to, headers, waitKey = position{block: m.block, entry: m.entry}, m.headers, false
-	} else if m.block != nil && int64(s.newestBytes.Load()-p.bytes.Load()) <= maxLagBytes {
-		return nil, 0 // the newest keyframe is no better
-	}
-	if to.seq() < end {
+	to, headers, key := position{block: s.tail, entry: s.tail.count.Load()}, s.current, s.keyed
+	lag := int64(s.newestBytes.Load() - p.bytes.Load())
+	switch m := &s.mark; {
+	case m.block != nil && m.seq >= end:
+		to, headers, key = position{block: m.block, entry: m.entry}, m.headers, false
+	case lag > maxLagBytes:
+	case m.block == nil && s.keySeq.Load() >= end: // and the run behind it is not kept
+	default:
 		return nil, 0
+	}
+	if to.seq() < end || to.seq() == from {
+		return nil, 0 // the caller's run stays as it was
 	}
 	to.block.retain()
 	p.pos.block.release()
-	p.pos, p.waitKey, p.waited = to, waitKey, false
-	p.headers = &prologue{}
-	if headers != nil {
-		p.headers.audio, p.headers.video = headers.audio, headers.video
-	}
+	p.pos, p.headers = to, headers
+	p.waitFor(key)
 	p.runStart, p.runEnd = to.entry, to.entry
 	p.lastEpoch = to.block.epoch
 	p.note()
@@ -321,16 +348,16 @@ func (p *Subscriber) Resume() {
 	}
 	p.paused = false
 	was, epoch := p.seq.Load(), p.lastEpoch
+	headers, wait, waited, metaFrom := p.headers, p.wait, p.waited, p.metaFrom
 	s := p.stream
 	s.mu.Lock()
 	p.startLocked()
 	s.mu.Unlock()
-	if p.lastEpoch != epoch {
+	if p.lastEpoch != epoch || p.pos.seq() > was {
 		return
 	}
-	if p.pos.seq() <= was {
-		p.headers = nil // the player has them
-	}
+	// All that comes after the pause is there: it goes on as it was.
+	p.headers, p.wait, p.waited, p.metaFrom = headers, wait, waited, metaFrom
 	for p.pos.seq() < was && p.pos.step() {
 		p.pos.entry++
 	}

@@ -37,7 +37,7 @@ type Timeline struct {
 
 type track struct {
 	seen bool
-	last int64 // of the line
+	last int64 // on the line, before the base too
 	step int64 // last normal step
 }
 
@@ -79,8 +79,8 @@ func (t *Timeline) Next(typ uint8, raw uint32, info flv.Info) uint32 {
 	if t.mode == TimeFull {
 		line = t.correct(k, line)
 	}
+	k.seen, k.last = true, line // not the clamped one: steps before the base are normal too
 	line = max(line, t.start)
-	k.seen, k.last = true, line
 	t.newest = max(t.newest, line)
 	if t.mode == TimeZero {
 		t.newest = line

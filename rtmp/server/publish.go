@@ -16,15 +16,14 @@ import (
 // publish is an accepted publish of a session. It belongs to the session's
 // goroutine.
 type publish struct {
-	relay   *live.Publication
-	event   hook.Event // on_unpublish, ready to be told
-	first   time.Duration
-	normal  time.Duration
-	begun   time.Time
-	last    time.Time // when a message came last
-	armed   time.Time // when the read deadline was set last
-	media   bool      // a message has come
-	badData int
+	relay  *live.Publication
+	event  hook.Event // on_unpublish, ready to be told
+	first  time.Duration
+	normal time.Duration
+	begun  time.Time
+	last   time.Time // when a message came last
+	armed  time.Time // when the read deadline was set last
+	media  bool      // a message has come
 }
 
 // startPublish decides about a publish: the name, then on_publish.
@@ -119,10 +118,6 @@ func settings(v *conf.Vhost) live.Settings {
 	return s
 }
 
-// maxBadData is how many data messages that cannot be relayed a publisher may
-// send before it is closed.
-const maxBadData = 1000
-
 // message relays one media message.
 func (p *publish) message(m chunk.Message) error {
 	if !p.media {
@@ -139,9 +134,6 @@ func (p *publish) message(m chunk.Message) error {
 	case rtmp.TypeData, rtmp.TypeDataAMF3:
 		body, ok := rtmp.StripData(m.Type, m.Body)
 		if !ok {
-			if p.badData++; p.badData > maxBadData {
-				return end(reasonUnknown, "too many data messages without a name")
-			}
 			return nil
 		}
 		p.relay.Write(flv.Tag{Type: flv.TypeScript, Timestamp: m.Timestamp, Data: body})

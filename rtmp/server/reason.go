@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -145,6 +146,10 @@ func (l *lineLimit) allow(reason string, now time.Time) (ok bool, left int) {
 }
 
 func (l *lineLimit) warn(reason, text string, args ...any) {
+	l.write(slog.LevelWarn, reason, text, args...)
+}
+
+func (l *lineLimit) write(level slog.Level, reason, text string, args ...any) {
 	ok, left := l.allow(reason, time.Now())
 	if !ok {
 		return
@@ -152,5 +157,5 @@ func (l *lineLimit) warn(reason, text string, args ...any) {
 	if left > 0 {
 		args = append(args, "like_it_before", left)
 	}
-	l.log.Warn(text, args...)
+	l.log.Log(context.Background(), level, text, args...)
 }

@@ -27,7 +27,7 @@ const (
 // Bounds of a session.
 const (
 	maxCreateStreams = 16
-	maxUnknown       = 100       // messages of types that mean nothing
+	maxUnknown       = 100       // messages in a row of types that mean nothing
 	minAckWindow     = 64 << 10  // a smaller window would cost an answer per message
 	maxPendingInput  = 256 << 10 // read while a gate is pending
 	ourWindow        = 2500000   // as SRS says it, bytes
@@ -297,6 +297,8 @@ func (c *session) handle(m chunk.Message) error {
 	if c.publish != nil {
 		c.publish.progress(c)
 	}
+	unknown := c.unknown
+	c.unknown = 0
 	switch m.Type {
 	case rtmp.TypeAudio, rtmp.TypeVideo, rtmp.TypeData, rtmp.TypeDataAMF3, rtmp.TypeAggregate:
 		return c.media(m)
@@ -318,7 +320,7 @@ func (c *session) handle(m chunk.Message) error {
 		}
 	case rtmp.TypeSetChunkSize, rtmp.TypeAbort, rtmp.TypeAck, rtmp.TypePeerBW, rtmp.TypeObject, rtmp.TypeObjectAMF3:
 	default:
-		if c.unknown++; c.unknown > maxUnknown {
+		if c.unknown = unknown + 1; c.unknown > maxUnknown {
 			return end(reasonUnknown, "too many messages of unknown types")
 		}
 	}
@@ -431,9 +433,12 @@ func (c *session) logEnd(err error) {
 		"took", time.Since(c.begun).Round(time.Millisecond).String(),
 	}
 	var e *ending
-	if errors.As(err, &e) && e.expected {
+	switch expected := errors.As(err, &e) && e.expected; {
+	case !expected:
+		c.server.lines.warn(reason, "client closed: "+err.Error(), append([]any{"client", c.id}, args...)...)
+	case c.state == stateHandshake: // port scans and health checks come in crowds
+		c.server.lines.write(slog.LevelInfo, reason, "client gone", append([]any{"client", c.id}, args...)...)
+	default:
 		c.log.Info("client gone", args...)
-		return
 	}
-	c.server.lines.warn(reason, "client closed: "+err.Error(), append([]any{"client", c.id}, args...)...)
 }
