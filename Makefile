@@ -6,7 +6,7 @@
 VERSION   := 0.1.0
 GOFLAGS   := -trimpath
 LDFLAGS   := -s -w -X main.version=$(VERSION)
-CHECKER   := honnef.co/go/tools/cmd/staticcheck@2026.2.2
+CHECKER   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VULN      := golang.org/x/vuln/cmd/govulncheck@latest
 FUZZTIME  ?= 60s
 PACKAGES  := ffmpeg rtmpdump gcc libc6-dev \

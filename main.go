@@ -440,7 +440,7 @@ func lockPid(path string) (unlock func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("pid: srs is already running: %s is locked by process %q", path, strings.TrimSpace(string(holder[:n])))
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteString(strconv.Itoa(os.Getpid()))
 	}
 	if err != nil {

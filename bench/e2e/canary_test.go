@@ -156,13 +156,20 @@ func (c *canary) take(t testing.TB) health {
 func (c *canary) over(t testing.TB, n int) health {
 	t.Helper()
 	c.take(t)
+	c.atLeast(t, n)
+	return c.take(t)
+}
+
+// atLeast waits until n frames have come since the last take.
+func (c *canary) atLeast(t testing.TB, n int) {
+	t.Helper()
 	end := time.After(longest + time.Duration(n)*canaryEvery)
 	for {
 		c.mu.Lock()
 		frames, err, more := c.frames, c.err, c.more
 		c.mu.Unlock()
 		if err != nil || frames >= n {
-			return c.take(t)
+			return
 		}
 		select {
 		case <-more:

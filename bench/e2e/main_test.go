@@ -13,8 +13,8 @@ import (
 
 // What TestMain found out; static afterwards.
 var (
-	binary  string // of the server
-	version string // that it says it has
+	srsBinary string // of the server
+	version   string // that it says it has
 )
 
 // atOnce is how many parallel tests run: most of them wait for clients.
@@ -45,10 +45,10 @@ func testMain(m *testing.M) int {
 
 // findBinary takes SRS_BINARY or builds the module this package is in.
 func findBinary(dir string) error {
-	binary = os.Getenv("SRS_BINARY")
-	if binary == "" {
-		binary = filepath.Join(dir, "srs")
-		args := []string{"build", "-o", binary}
+	srsBinary = os.Getenv("SRS_BINARY")
+	if srsBinary == "" {
+		srsBinary = filepath.Join(dir, "srs")
+		args := []string{"build", "-o", srsBinary}
 		cgo := "CGO_ENABLED=0"
 		if os.Getenv("SRS_RACE") == "1" { // the race detector needs cgo
 			args, cgo = append(args, "-race"), "CGO_ENABLED=1"
@@ -59,7 +59,7 @@ func findBinary(dir string) error {
 			return fmt.Errorf("building the server: %w\n%s", err, out)
 		}
 	}
-	out, err := exec.Command(binary, "-v").Output()
+	out, err := exec.Command(srsBinary, "-v").Output()
 	version = strings.TrimSpace(string(out))
 	return err
 }

@@ -220,13 +220,17 @@ func (r *receiver) until(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// actions lists the actions of one client's calls, or of all, in order.
+// actions lists the actions of one client's calls, or of all, in order. A
+// repeat with the same webhook-id to the same URL counts once.
 func (r *receiver) actions(client string) []string {
 	var names []string
+	seen := make(map[string]bool)
 	for _, c := range r.all() {
-		if client == "" || c.client() == client {
+		key := c.header.Get("Webhook-Id") + c.uri
+		if client == "" || c.client() == client && !seen[key] {
 			names = append(names, c.action())
 		}
+		seen[key] = true
 	}
 	return names
 }

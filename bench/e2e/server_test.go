@@ -38,7 +38,7 @@ func startServer(t testing.TB, directives ...string) *srs {
 		s.port = freePort(t)
 		s.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))
 		s.writeConf(t, directives...)
-		cmd := exec.Command(binary, "-c", s.conf)
+		cmd := exec.Command(srsBinary, "-c", s.conf)
 		cmd.Dir, cmd.Env = dir, cleanEnv()
 		s.process = startProcess(t, cmd)
 		if s.up() {
@@ -121,19 +121,30 @@ func (s *srs) stop(t testing.TB, sig syscall.Signal) (code int, took time.Durati
 }
 
 // rss is the server's resident memory, bytes.
-func (s *srs) rss(t testing.TB) int64 {
+func (s *srs) rss(t testing.TB) int64 { t.Helper(); return s.memory(t, "VmRSS") }
+
+// memory is a line of /proc/PID/status, bytes: VmRSS now, VmHWM at its peak.
+func (s *srs) memory(t testing.TB, line string) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := bytes.Cut(status, []byte("VmRSS:"))
+	_, rest, _ := bytes.Cut(status, []byte(line+":"))
 	kB, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
 	n, err := strconv.ParseInt(string(kB), 10, 64)
 	if err != nil {
-		t.Fatalf("VmRSS: %v", err)
+		t.Fatalf("%s: %v", line, err)
 	}
 	return n << 10
+}
+
+// resetPeak makes VmHWM count from now on.
+func (s *srs) resetPeak(t testing.TB) {
+	t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.pid), []byte("5"), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // fds is how many descriptors the server has open.

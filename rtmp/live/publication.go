@@ -67,7 +67,7 @@ func (v *Reservation) Start(who Publisher, settings Settings) *Publication {
 	}
 	s.epoch++
 	s.active, s.keyed = true, false
-	s.gopCache, s.current = settings.GopCache, nil
+	s.current = nil
 	p := &Publication{
 		stream: s, publisher: who, settings: settings, epoch: s.epoch,
 		line: NewTimeline(settings.Time, start), tail: s.tail,

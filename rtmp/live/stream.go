@@ -25,7 +25,6 @@ type Stream struct {
 	mark     bookmark
 	current  *prologue // headers and metadata in force at the tail
 	keyed    bool      // this publication has shown a keyframe
-	gopCache bool
 	lastLine uint32 // time line's end when the last publication closed
 
 	// What readers compare their position with; the publisher stores it.
@@ -137,7 +136,7 @@ func (s *Stream) startLocked() (at position, headers *prologue, waitKey bool) {
 		// Everything from the first message of the next publication.
 		return s.tailLocked(), nil, false
 	}
-	if s.gopCache && s.mark.block != nil {
+	if s.mark.block != nil {
 		h := &prologue{headers: s.mark.headers.headers}
 		if s.current != nil {
 			h.metadata = s.current.metadata

@@ -44,10 +44,10 @@ type Subscriber struct {
 	lastEpoch uint64
 
 	// Where the player is, for the pump.
-	seq   atomic.Uint64
-	bytes atomic.Uint64
-	line  atomic.Uint32
-	idle  atomic.Bool // everything has been handed out
+	seq   atomic.Uint64 // behind the run that was handed out
+	bytes atomic.Uint64 // before that run
+	line  atomic.Uint32 // of its first entry
+	idle  atomic.Bool   // everything has been handed out
 }
 
 // waiting is what a player waits for that is not sent from here on.
@@ -244,7 +244,7 @@ func (p *Subscriber) Wait() <-chan struct{} {
 // note stores where the player is.
 func (p *Subscriber) note() {
 	b := p.pos.block
-	p.seq.Store(p.pos.seq())
+	p.seq.Store(b.firstSeq + uint64(p.runEnd))
 	p.bytes.Store(p.pos.bytes())
 	if p.pos.entry < b.count.Load() {
 		p.line.Store(b.index[p.pos.entry].line)
@@ -336,7 +336,6 @@ func (p *Subscriber) Pause() {
 	p.paused = true
 	p.note()
 	p.idle.Store(true)
-	p.seq.Store(p.pos.seq())
 	p.letGo()
 }
 

@@ -100,7 +100,7 @@ func TestRefusals(t *testing.T) {
 			"1":        deny,
 			"500":      func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); io.WriteString(w, "0") },
 			"garbage":  func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") },
-			"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 302) },
+			"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) },
 			"cut":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		} {
 			t.Run(v.gate+" "+name, func(t *testing.T) {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // something was lost, out of order or damaged, or did not work at all
+	exitUsage  = 2
+)
+
+const usage = `bench loads an RTMP server and checks every message that it delivers.
+
+Usage:
+  bench publish [flags]   send synthetic streams
+  bench play    [flags]   receive such streams and check them
+  bench fanout  [flags]   both in one process: measure a server
+  bench demo    -srs FILE show a server at work: callbacks, players, a recording
+
+"bench COMMAND -h" shows the flags. Exit status: 0 all was delivered intact,
+1 it was not, 2 wrong usage.
+`
+
+// errUsage wraps what is the caller's fault.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
+		"publish": publish, "play": play, "fanout": fanout, "demo": demo,
+	}
+	if len(args) == 0 {
+		io.WriteString(stderr, usage)
+		return exitUsage
+	}
+	switch args[0] {
+	case "-h", "-help", "--help", "help":
+		io.WriteString(stdout, usage)
+		return exitOK
+	}
+	command, ok := commands[args[0]]
+	if !ok {
+		fmt.Fprintf(stderr, "bench: no such command: %q\n\n%s", args[0], usage)
+		return exitUsage
+	}
+	switch err := command(ctx, args[1:], stdout, stderr); {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "bench %s: %v\n", args[0], err)
+		return exitFailed
+	}
+}
+
+// parse reads the flags of a subcommand, which takes nothing else.
+func parse(fs *flag.FlagSet, args []string, stderr io.Writer) error {
+	fs.SetOutput(io.Discard) // run prints the error
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(stderr, "Usage of bench %s:\n", fs.Name())
+		fs.SetOutput(stderr)
+		fs.PrintDefaults()
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUsage, err)
+	case fs.NArg() > 0:
+		return fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCommandLines: exit status and what is said of it.
+func TestCommandLines(t *testing.T) {
+	closed, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "rtmp://" + closed + "/live/x"
+	for _, c := range []struct {
+		args string
+		code int
+		say  string
+	}{
+		{"", exitUsage, "Usage"},
+		{"-h", exitOK, "Usage"},
+		{"dance", exitUsage, "no such command"},
+		{"fanout -h", exitOK, "-players"},
+		{"fanout -dance", exitUsage, "not defined"},
+		{"fanout here", exitUsage, "unexpected argument"},
+		{"fanout -players 0", exitUsage, "-players"},
+		{"fanout -publishers -1", exitUsage, "-publishers"},
+		{"fanout -duration 0", exitUsage, "-duration"},
+		{"fanout -kbps 100", exitUsage, "-audio-kbps"},
+		{"fanout -join 0", exitUsage, "-join"},
+		{"fanout -pid -1", exitUsage, "-pid"},
+		{"fanout -srs a -start b", exitUsage, "either"},
+		{"fanout -url http://a/b/c", exitUsage, "rtmp://host"},
+		{"fanout -start true -url x", exitUsage, "rtmp://host"},
+		{"fanout -srs /does/not/exist", exitFailed, "no such file"},
+		{"fanout -start false -url " + url, exitFailed, "exit status 1"},
+		{"fanout -url " + url, exitFailed, "refused"},
+		{"publish -url " + url, exitFailed, "refused"},
+		{"publish -publishers 0", exitUsage, "-publishers"},
+		{"publish -fps 0", exitUsage, "-fps"},
+		{"play -url " + url, exitFailed, "refused"},
+		{"play -players x", exitUsage, "invalid value"},
+		{"play -pid 999999999", exitFailed, "process 999999999"},
+		{"demo", exitUsage, "-srs is required"},
+		{"demo -srs /does/not/exist", exitFailed, "no such file"},
+	} {
+		var out bytes.Buffer
+		code := run(t.Context(), strings.Fields(c.args), &out, &out)
+		if code != c.code || !strings.Contains(out.String(), c.say) {
+			t.Errorf("bench %s: exit status %d, want %d and %q:\n%s", c.args, code, c.code, c.say, out.String())
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	fs := flag.NewFlagSet("x", flag.ContinueOnError)
+	var c common
+	var w workload
+	c.flags(fs, time.Second, "")
+	w.flags(fs)
+	err := parse(fs, strings.Fields("-kbps 5000 -gop 1s -join 2.5 -o f -progress 0 -pid 7 -url u -duration 1m"), io.Discard)
+	want := common{url: "u", duration: time.Minute, join: 2.5, pid: 7, file: "f"}
+	if err != nil || c != want || w != (workload{Kbps: 5000, AudioKbps: 128, FPS: 25, GOP: time.Second}) {
+		t.Errorf("%v: %+v, %+v", err, c, w)
+	}
+}
+
+func TestStreamURLs(t *testing.T) {
+	for _, c := range []struct {
+		url  string
+		n    int
+		want string
+	}{
+		{"rtmp://h/a/s", 1, "rtmp://h/a/s"},
+		{"rtmp://h/a/s", 2, "rtmp://h/a/s-0 rtmp://h/a/s-1"},
+		{"rtmp://h/a/s?k=v", 2, "rtmp://h/a/s-0?k=v rtmp://h/a/s-1?k=v"},
+	} {
+		if got, err := streamURLs(c.url, c.n); err != nil || strings.Join(got, " ") != c.want {
+			t.Errorf("%s x %d: %q, %v", c.url, c.n, got, err)
+		}
+	}
+	if _, err := streamURLs("rtmp://h/a", 1); !errors.Is(err, errUsage) {
+		t.Errorf("without a stream: %v", err)
+	}
+}
+
+// TestReport: every kind of damage, and every shortfall, is a failure.
+func TestReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		r    report
+		want string // "" is success
+	}{
+		"good":       {report{Expected: 5, Delivered: 5}, ""},
+		"short":      {report{Expected: 5, Delivered: 4}, "4 of 5"},
+		"lost":       {report{Lost: 3, Gaps: 2}, "3 lost in 2 gaps"},
+		"order":      {report{OutOfOrder: 1}, "1 out of order"},
+		"duplicate":  {report{Duplicates: 1}, "1 duplicates"},
+		"corrupt":    {report{Corrupt: 1}, "1 corrupt"},
+		"time":       {report{TimeBack: 1}, "1 times back"},
+		"start":      {report{BadStart: 1}, "1 bad starts"},
+		"failed":     {report{Failures: []string{"player 1: reset"}}, "player 1: reset"},
+		"republish":  {report{Restarts: 1}, ""},
+		"saturated":  {report{OwnUse: 99, Machine: 99, Late: &quantiles{P99: 50}, Expected: 1, Delivered: 1}, ""},
+		"with a GB":  {report{Bytes: 2e9, Server: &serverFigures{CPU: 4}}, ""},
+		"no players": {report{Sent: 5}, ""},
+	} {
+		c.r.conclude()
+		file := filepath.Join(t.TempDir(), "r.json")
+		err := c.r.finish(io.Discard, file)
+		if text := fmt.Sprint(err); (err == nil) != (c.want == "") || !strings.Contains(text, c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		var read report
+		if b, err := os.ReadFile(file); err != nil || json.Unmarshal(b, &read) != nil || read.Lost != c.r.Lost {
+			t.Errorf("%s: the JSON cannot be read: %v %s", name, err, b)
+		}
+		if c.r.Saturated != (name == "saturated") || name == "saturated" && len(c.r.Warnings) != 3 {
+			t.Errorf("%s: warnings %q", name, c.r.Warnings)
+		}
+		if name == "with a GB" && c.r.Server.PerGB != 2 {
+			t.Errorf("%v CPU s/GB", c.r.Server.PerGB)
+		}
+	}
+}
+
+func TestCrew(t *testing.T) {
+	ctx := t.Context()
+	stop := make(chan struct{})
+	signals := make(chan struct{}, 2)
+	signals <- struct{}{}
+	signals <- struct{}{}
+	c := newCrew(2)
+	c.add(func() error { <-stop; return nil })
+	if err := c.await(ctx, "are there", 2, signals, time.Minute); err != nil {
+		t.Error(err)
+	}
+	if err := c.await(ctx, "are there", 1, signals, 1); err == nil || !strings.Contains(err.Error(), "0 of 1 are there after") {
+		t.Error(err)
+	}
+	c.add(func() error { return io.ErrUnexpectedEOF })
+	if err := c.await(ctx, "are there", 1, signals, time.Minute); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error(err)
+	}
+	cause := errors.New("interrupted")
+	over, cancel := context.WithCancelCause(ctx)
+	cancel(cause)
+	if err := c.attend(over, 0, 0, nil, nil); err != cause {
+		t.Error(err)
+	}
+	close(stop)
+	if err := c.attend(ctx, 0, 0, nil, nil); err != nil {
+		t.Error(err)
+	}
+	if texts := c.wait(); !slices.Equal(texts, []string{"unexpected EOF"}) {
+		t.Errorf("%q", texts)
+	}
+}

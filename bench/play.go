@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"math"
+)
+
+// play is the subcommand: players of streams that bench publishes elsewhere.
+// How many frames were sent is not known here: loss shows in the numbering.
+func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("play", flag.ContinueOnError)
+	var c common
+	c.flags(fs, 0, "how long to play; 0: until interrupted")
+	players := fs.Int("players", 1, "how many players in all, spread over the streams")
+	streams := fs.Int("publishers", 1, "how many streams there are, named as bench publish does")
+	if err := parse(fs, args, stderr); err != nil {
+		return err
+	}
+	if err := errors.Join(c.check(), checkCount("players", *players), checkCount("publishers", *streams)); err != nil {
+		return err
+	}
+	urls, err := streamURLs(c.url, *streams)
+	if err != nil {
+		return err
+	}
+	if err := raiseFiles(*players); err != nil {
+		return err
+	}
+	meter, err := newMeter(c.pid)
+	if err != nil {
+		return err
+	}
+	group, crew := newParty(*players), newCrew(*players)
+	group.tally.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})
+	playing, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	stagger(ctx, *players, c.join, func(i int) {
+		p := group.newPlayer(urls[i%*streams], 0)
+		crew.add(func() error { return p.run(playing) })
+	})
+	crew.attend(ctx, c.duration, c.progress, group.line, stdout) // an interrupt ends it as the duration does
+	r := &report{Command: "play", Publishers: *streams, Players: *players}
+	err = meter.read(r)
+	leave()
+	r.Failures = crew.wait()
+	r.count(&group.tally)
+	r.Join = group.join.quantiles()
+	r.Expected = r.Delivered + r.Lost
+	if group.join.count.Load() == 0 { // there is nothing to report of
+		return errors.Join(errors.New("no player got a keyframe"), r.err())
+	}
+	r.conclude()
+	return errors.Join(r.finish(stdout, c.file), err)
+}

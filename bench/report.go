@@ -1,0 +1,227 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// When figures say more about the generator than about the server.
+const (
+	saturatedPercent = 90                    // of the CPUs we may use
+	busyPercent      = 95                    // of the whole machine
+	lateLimit        = 20 * time.Millisecond // at the 99th percentile: half a video frame
+)
+
+// A report is what a run found. Latencies are in milliseconds.
+type report struct {
+	Command    string   `json:"command"`
+	Workload   workload `json:"workload,omitzero"`
+	Publishers int      `json:"publishers"`
+	Players    int      `json:"players"`
+	Seconds    float64  `json:"seconds"` // length of the measured window
+
+	Sent      int64 `json:"sent,omitempty"` // frames, in the window and around it
+	SentBytes int64 `json:"sent_bytes,omitempty"`
+
+	Expected  int64   `json:"expected"`  // frames sent in the window, for each player
+	Delivered int64   `json:"delivered"` // of them, intact and once
+	Percent   float64 `json:"delivered_percent"`
+	Bytes     int64   `json:"bytes"` // of the bodies delivered
+
+	Lost       int64 `json:"lost"` // from each player's first keyframe to the last frame sent
+	Gaps       int64 `json:"gaps"`
+	OutOfOrder int64 `json:"out_of_order"`
+	Duplicates int64 `json:"duplicates"`
+	Corrupt    int64 `json:"corrupt"`
+	TimeBack   int64 `json:"time_back"`
+	BadStart   int64 `json:"bad_start"`
+	Restarts   int64 `json:"restarts"`
+
+	Latency *quantiles `json:"latency_ms,omitempty"` // sent to received
+	Join    *quantiles `json:"join_ms,omitempty"`    // connecting to first keyframe
+	Late    *quantiles `json:"late_ms,omitempty"`    // our own sending, behind schedule
+
+	Server    *serverFigures `json:"server,omitempty"`
+	OwnCPU    float64        `json:"own_cpu_s"`
+	OwnUse    float64        `json:"own_cpu_percent"`     // of the CPUs we may use
+	Machine   float64        `json:"machine_cpu_percent"` // of all CPUs, by everybody
+	Saturated bool           `json:"saturated"`
+
+	Warnings []string `json:"warnings,omitempty"`
+	Failures []string `json:"failures,omitempty"` // of publishers and players
+}
+
+// serverFigures are those of the server's process in the window.
+type serverFigures struct {
+	PID     int     `json:"pid"`
+	CPU     float64 `json:"cpu_s"`
+	Percent float64 `json:"cpu_percent"` // of one CPU
+	PerGB   float64 `json:"cpu_s_per_gb,omitempty"`
+	RSS     int64   `json:"rss_bytes"`
+	Peak    int64   `json:"peak_rss_bytes"`
+}
+
+type quantiles struct {
+	P50 float64 `json:"p50"`
+	P90 float64 `json:"p90"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+func (h *histogram) quantiles() *quantiles {
+	if h.count.Load() == 0 {
+		return nil
+	}
+	return &quantiles{
+		P50: milliseconds(h.percentile(50)), P90: milliseconds(h.percentile(90)),
+		P99: milliseconds(h.percentile(99)), Max: milliseconds(h.max()),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// meter measures processes over the window.
+type meter struct {
+	pid     int // of the server; 0: not known
+	server  procUsage
+	own     time.Duration
+	machine machine
+	begun   time.Time
+}
+
+func newMeter(pid int) (*meter, error) {
+	m := &meter{pid: pid, begun: time.Now(), own: ownCPU(), machine: readMachine()}
+	var err error
+	if pid != 0 {
+		m.server, err = readProc(pid)
+	}
+	return m, err
+}
+
+// read fills in what was used since newMeter.
+func (m *meter) read(r *report) error {
+	took := time.Since(m.begun).Seconds()
+	r.Seconds = took
+	r.OwnCPU = (ownCPU() - m.own).Seconds()
+	r.OwnUse = 100 * r.OwnCPU / took / float64(ownCPUs())
+	r.Machine = readMachine().busyPercent(m.machine)
+	if m.pid == 0 {
+		return nil
+	}
+	now, err := readProc(m.pid)
+	if err != nil {
+		return err
+	}
+	cpu := (now.cpu - m.server.cpu).Seconds()
+	r.Server = &serverFigures{PID: m.pid, CPU: cpu, Percent: 100 * cpu / took, RSS: now.rss, Peak: now.peak}
+	return nil
+}
+
+// count fills in what a tally holds.
+func (r *report) count(t *tally) {
+	r.Delivered, r.Bytes = t.delivered.Load(), t.bytes.Load()
+	r.Lost, r.Gaps, r.OutOfOrder = t.lost.Load(), t.gaps.Load(), t.outOfOrder.Load()
+	r.Duplicates, r.Corrupt, r.TimeBack = t.duplicates.Load(), t.corrupt.Load(), t.timeBack.Load()
+	r.BadStart, r.Restarts = t.badStart.Load(), t.restarts.Load()
+	r.Latency = t.latency.quantiles()
+}
+
+// conclude derives what follows from the other figures.
+func (r *report) conclude() {
+	if r.Expected > 0 {
+		r.Percent = 100 * float64(r.Delivered) / float64(r.Expected)
+	}
+	if r.Server != nil && r.Bytes > 0 {
+		r.Server.PerGB = r.Server.CPU / (float64(r.Bytes) / 1e9)
+	}
+	warn := func(format string, args ...any) {
+		r.Saturated = true
+		r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
+	}
+	if r.OwnUse >= saturatedPercent {
+		warn("bench itself used %.0f %% of its CPUs: latency and loss may be its own", r.OwnUse)
+	}
+	if r.Machine >= busyPercent {
+		warn("the machine was %.0f %% busy: latency includes waiting for a CPU", r.Machine)
+	}
+	if r.Late != nil && r.Late.P99 >= milliseconds(lateLimit) {
+		warn("bench sent late (p99 %.1f ms): it was short of CPU, or the server did not read", r.Late.P99)
+	}
+}
+
+// err says what makes the run a failure.
+func (r *report) err() error {
+	switch {
+	case len(r.Failures) > 0:
+		return fmt.Errorf("%d failed, the first: %s", len(r.Failures), r.Failures[0])
+	case r.Lost+r.OutOfOrder+r.Duplicates+r.Corrupt+r.TimeBack+r.BadStart > 0:
+		return fmt.Errorf("not intact: %s", r.faults())
+	case r.Delivered != r.Expected:
+		return fmt.Errorf("delivered %d of %d frames", r.Delivered, r.Expected)
+	}
+	return nil
+}
+
+func (r *report) faults() string {
+	return fmt.Sprintf("%d lost in %d gaps, %d out of order, %d duplicates, %d corrupt, %d times back, %d bad starts",
+		r.Lost, r.Gaps, r.OutOfOrder, r.Duplicates, r.Corrupt, r.TimeBack, r.BadStart)
+}
+
+// print writes the report for people.
+func (r *report) print(w io.Writer) {
+	fmt.Fprintf(w, "%s: %d streams", r.Command, r.Publishers)
+	if r.Workload.Kbps > 0 {
+		fmt.Fprintf(w, " of %d kb/s", r.Workload.Kbps)
+	}
+	fmt.Fprintf(w, ", %d players, %.1f s measured\n", r.Players, r.Seconds)
+	if r.Players == 0 {
+		fmt.Fprintf(w, "sent       %d frames, %.1f MB\n", r.Sent, float64(r.SentBytes)/1e6)
+	}
+	if r.Players > 0 {
+		fmt.Fprintf(w, "delivered  %.3f %%  (%d of %d frames, %.0f/s, %.1f Mb/s)\n", r.Percent, r.Delivered, r.Expected,
+			float64(r.Delivered)/r.Seconds, float64(r.Bytes)*8/1e6/r.Seconds)
+		fmt.Fprintf(w, "faults     %s\n", r.faults())
+		if r.Restarts > 0 {
+			fmt.Fprintf(w, "restarts   %d\n", r.Restarts)
+		}
+	}
+	r.Latency.print(w, "latency")
+	r.Join.print(w, "join")
+	r.Late.print(w, "sent late")
+	if s := r.Server; s != nil {
+		fmt.Fprintf(w, "server     %.2f CPU s (%.0f %% of one CPU)", s.CPU, s.Percent)
+		if s.PerGB > 0 {
+			fmt.Fprintf(w, ", %.2f CPU s/GB", s.PerGB)
+		}
+		fmt.Fprintf(w, ", RSS %.1f MB, peak %.1f MB\n", float64(s.RSS)/1e6, float64(s.Peak)/1e6)
+	}
+	fmt.Fprintf(w, "bench      %.2f CPU s (%.0f %% of its %d CPUs), machine %.0f %% busy\n", r.OwnCPU, r.OwnUse, ownCPUs(), r.Machine)
+	for _, text := range r.Warnings {
+		fmt.Fprintf(w, "warning    %s\n", text)
+	}
+}
+
+func (q *quantiles) print(w io.Writer, name string) {
+	if q != nil {
+		fmt.Fprintf(w, "%-10s p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, max %.1f ms\n", name, q.P50, q.P90, q.P99, q.Max)
+	}
+}
+
+// finish prints the report, writes it as JSON if a file is named, and returns
+// what makes the run a failure.
+func (r *report) finish(stdout io.Writer, file string) error {
+	r.print(stdout)
+	if file != "" {
+		b, err := json.MarshalIndent(r, "", "  ")
+		if err == nil {
+			err = os.WriteFile(file, append(b, '\n'), 0o664)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.err()
+}

@@ -1,0 +1,227 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/flv"
+	"srs/rtmp/chunk"
+)
+
+// read takes all tags that are there and returns them in words, a gap as "|".
+func read(t testing.TB, r *Reader, end error) []string {
+	t.Helper()
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	var words []string
+	for {
+		f, err := r.Next(over)
+		if err != nil {
+			if !errors.Is(err, end) {
+				t.Errorf("the reading ends with %v, want %v", err, end)
+			}
+			return words
+		}
+		gap := ""
+		if f.Gap {
+			gap = "|"
+		}
+		if f.Info != flv.Sniff(f.Type, f.Data) {
+			t.Errorf("info %b", f.Info)
+		}
+		words = append(words, fmt.Sprintf("%s%s/%d", gap, word(chunk.Message{Body: f.Data, Timestamp: f.Timestamp}), f.Raw))
+	}
+}
+
+// TestReaderReadsItsPublication from first to last, and not the next one.
+func TestReaderReadsItsPublication(t *testing.T) {
+	checkLeaks(t)
+	var readers []*Reader
+	r := NewRegistry(watcher(func(p *Publication) { readers = append(readers, p.NewReader(1<<20)) }))
+	player := hear(t, r, time.Second)
+	p := start(t, r, usual())
+	write(p, at(5, meta("1")), at(5, videoHeader("1")), at(1000, key(300)), at(1040, inter(9)))
+	middle := p.NewReader(1 << 20)
+	write(p, at(1080, inter(9)))
+	p.Close()
+	next := start(t, r, usual())
+	write(next, at(9, sound(9)))
+	want(t, read(t, readers[0], io.EOF), "meta1@0/5 video1@0/5 key@0/1000 inter@40/1040 inter@80/1080")
+	want(t, read(t, readers[0], io.EOF), "")
+	want(t, read(t, middle, io.EOF), "inter@80/1080")
+	want(t, read(t, readers[1], context.Canceled), "sound@120/9")
+	next.Close()
+	want(t, read(t, readers[1], io.EOF), "")
+	for _, rd := range append(readers, middle) {
+		rd.Close()
+	}
+	player.sub.Close()
+}
+
+// TestReaderTooLate: a reader of a publication that is over is at its end,
+// whether the stream is still there or a new one has its name.
+func TestReaderTooLate(t *testing.T) {
+	checkLeaks(t)
+	r := NewRegistry()
+	p := start(t, r, usual())
+	write(p, key(9))
+	p.Close()
+	other := start(t, r, usual())
+	rd := p.NewReader(1)
+	want(t, read(t, rd, io.EOF), "")
+	rd.Close()
+	if r.Streams() != 1 {
+		t.Error("the other stream was forgotten")
+	}
+	other.Close()
+	player := hear(t, r, time.Second)
+	p = start(t, r, usual())
+	write(p, key(9))
+	p.Close()
+	rd = p.NewReader(1)
+	want(t, read(t, rd, io.EOF), "")
+	rd.Close()
+	player.sub.Close()
+}
+
+// TestReaderPayload: what is read back is what was written, at every size
+// around the chunk and block sizes, with and without extended timestamps.
+func TestReaderPayload(t *testing.T) {
+	checkLeaks(t)
+	sizes := []int{0, 1, 5, 127, 128, 129, 255, 256, 257, 4095, 4096, 4097, 65535, 65536, 65537, 1<<20 - 30, 1 << 20, 1<<20 + 1, 2 << 20}
+	for _, size := range []int{128, 4096, 60000} {
+		s := usual()
+		s.ChunkSize, s.Time = size, TimeOff
+		p := start(t, NewRegistry(), s)
+		rd := p.NewReader(64 << 20)
+		for i, n := range sizes {
+			for _, time := range []uint32{0, 0xfffffe, 0xffffff, 0xffffffff} {
+				body := []byte(strings.Repeat(string(rune('a'+i)), n))
+				p.Write(flv.Tag{Type: flv.TypeVideo, Timestamp: time, Data: body})
+				clear(body) // it is the caller's again
+				f, err := rd.Next(context.Background())
+				if err != nil || f.Timestamp != time || string(f.Data) != strings.Repeat(string(rune('a'+i)), n) {
+					t.Fatalf("chunk size %d, %d bytes at %d: got %d bytes at %d, %v", size, n, time, len(f.Data), f.Timestamp, err)
+				}
+			}
+		}
+		p.Close()
+		rd.Close()
+	}
+}
+
+// TestReaderWaits and is woken by the pump, by the end, and by its context.
+func TestReaderWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		checkLeaks(t)
+		p := start(t, NewRegistry(), usual())
+		rd := p.NewReader(1 << 20)
+		var got []string
+		done := make(chan struct{})
+		begun := time.Now()
+		go func() {
+			defer close(done)
+			for {
+				f, err := rd.Next(context.Background())
+				got = append(got, fmt.Sprintf("%d:%d:%v", time.Since(begun).Milliseconds(), f.Type, err))
+				if err != nil {
+					return
+				}
+			}
+		}()
+		synctest.Wait()
+		p.Write(sound(9))
+		time.Sleep(100 * time.Millisecond)
+		p.Write(key(9))
+		time.Sleep(100 * time.Millisecond)
+		p.Close()
+		<-done
+		want(t, got, "25:8:<nil> 100:9:<nil> 200:0:EOF")
+		rd.Close()
+
+		p = start(t, NewRegistry(), usual())
+		rd = p.NewReader(1 << 20)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := rd.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		p.Write(key(9)) // the reader can go on after that
+		if f, err := rd.Next(context.Background()); err != nil || f.Type != flv.TypeVideo {
+			t.Error(err)
+		}
+		p.Close()
+		rd.Close()
+	})
+}
+
+// TestReaderLags: the pump moves a reader on that does not come, to the newest
+// keyframe if the reader's bound lets it, and the tag behind the gap says so.
+func TestReaderLags(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		maxLag int
+		words  string
+	}{
+		{"within its bound", 1 << 20, "key@0/0 inter@40/40 key@80/80 inter@120/120 sound@130/130"},
+		{"to the keyframe", 40_000, "|key@80/80 inter@120/120 sound@130/130"},
+		{"to the end", 1000, "|sound@130/130"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				checkLeaks(t)
+				p := start(t, NewRegistry(), usual())
+				rd := p.NewReader(c.maxLag)
+				write(p, at(0, key(15_000)), at(40, inter(15_000)), at(80, key(15_000)), at(120, inter(15_000)))
+				time.Sleep(1100 * time.Millisecond)
+				write(p, at(130, sound(9)))
+				want(t, read(t, rd, context.Canceled), c.words)
+				p.Close()
+				want(t, read(t, rd, io.EOF), "")
+				rd.Close()
+			})
+		})
+	}
+}
+
+// TestReaderLagsBehindTheNext: a reader still busy with a publication that is
+// over must not pile up the next one's bytes.
+func TestReaderLagsBehindTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		checkLeaks(t)
+		r := NewRegistry()
+		p := start(t, r, usual())
+		rd := p.NewReader(10_000)
+		write(p, at(0, key(9000)))
+		p.Close()
+		p = start(t, r, usual())
+		write(p, at(0, key(9000)))
+		time.Sleep(1100 * time.Millisecond)
+		want(t, read(t, rd, io.EOF), "")
+		rd.Close()
+		p.Close()
+	})
+}
+
+// TestReaderAheadOfTheCount: the publisher shows a message before it counts
+// its bytes. A sweep between the two must not take the reader for late.
+func TestReaderAheadOfTheCount(t *testing.T) {
+	checkLeaks(t)
+	p := start(t, NewRegistry(), usual())
+	rd := p.NewReader(1000)
+	write(p, at(0, key(9)), at(40, inter(9)))
+	read(t, rd, context.Canceled)
+	p.stream.newestBytes.Store(p.bytes - 9) // as if the last one were not counted yet
+	rd.sweep()
+	p.stream.newestBytes.Store(p.bytes)
+	write(p, at(80, inter(9)))
+	want(t, read(t, rd, context.Canceled), "inter@80/80")
+	p.Close()
+	rd.Close()
+}
