@@ -102,9 +102,9 @@ func (ev *Event) AppendJSON(dst []byte, serverID string, idAsString bool) []byte
 	if ev.Action.ofStream() {
 		dst = append(dst, `,"stream_url":"`...)
 		if ev.Vhost != DefaultVhost {
-			dst = append(appendEscaped(dst, ev.Vhost), '/')
+			dst = appendEscaped(dst, ev.Vhost)
 		}
-		dst = append(appendEscaped(dst, ev.App), '/')
+		dst = append(appendEscaped(append(dst, '/'), ev.App), '/')
 		dst = append(appendEscaped(dst, ev.Stream), '"')
 	}
 	if ev.Reason != "" {

@@ -111,6 +111,12 @@ func (s *srs) waitLog(t testing.TB, pattern string) string {
 	return s.waitLine(t, 0, pattern)
 }
 
+// waitCount waits until n log lines match.
+func (s *srs) waitCount(t testing.TB, pattern string, n int) {
+	t.Helper()
+	eventually(t, longest, fmt.Sprintf("%d log lines %q", n, pattern), func() bool { return len(s.matching(0, pattern)) >= n })
+}
+
 // stop sends a signal and returns the exit code and how long it took.
 func (s *srs) stop(t testing.TB, sig syscall.Signal) (code int, took time.Duration) {
 	t.Helper()

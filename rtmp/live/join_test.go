@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -324,6 +325,28 @@ func TestWaitEndsWithThePublication(t *testing.T) {
 	want(t, e.drain(), "meta2@80 video2@80 inter@80 sound@120")
 	p.Close()
 	e.sub.Close()
+}
+
+// TestJoinAtTheFirstKeyframe: a player that comes in that very moment begins
+// with the keyframe, never behind it.
+func TestJoinAtTheFirstKeyframe(t *testing.T) {
+	checkLeaks(t)
+	r := NewRegistry()
+	for range 3000 {
+		p := start(t, r, usual())
+		joined := make(chan *ear)
+		go func() {
+			runtime.Gosched()
+			joined <- hear(t, r, time.Second)
+		}()
+		write(p, videoHeader("1"), at(0, key(3000)), at(40, inter(9)))
+		e := <-joined
+		if words := e.drain(); len(words) < 2 || words[0] != "video1@0" || words[1] != "key@0" {
+			t.Errorf("%v", words)
+		}
+		p.Close()
+		e.sub.Close()
+	}
 }
 
 // TestPauseOverRepublish: a pause ends in the next publication.

@@ -48,8 +48,6 @@ type Publication struct {
 	class     int    // usual block size
 	blockLine uint32 // time of the tail's first entry
 	frames    int    // behind the bookmark
-	video     bool
-	keyed     bool
 	closed    bool
 
 	pump *pump
@@ -86,34 +84,50 @@ func (p *Publication) Publisher() Publisher { return p.publisher }
 
 // Write appends one tag. Data is copied and stays the caller's.
 //
-// The way of a tag: sniff, time, prologue where it is one, room in the tail
-// block, one copy, one store that publishes it, bookmark at a keyframe, wake.
+// The way of a tag: sniff, time, room in the tail block, one copy, one store
+// that publishes it, prologue or bookmark where it is one, wake.
 func (p *Publication) Write(tag flv.Tag) {
-	s := p.stream
 	info := flv.Sniff(tag.Type, tag.Data)
 	e := entry{typ: tag.Type, info: info, raw: tag.Timestamp}
 	e.line = p.line.Next(tag.Type, tag.Timestamp, info)
-	if kept(info) {
-		s.mu.Lock()
-		s.current = s.current.with(tag.Type, info, tag.Data)
-		s.mu.Unlock()
-	}
 	size := chunk.WireSize(csidOf(tag.Type), e.line, len(tag.Data), p.settings.ChunkSize)
 	if p.tail.epoch != p.epoch || !p.tail.room(size) {
 		p.extend(size, e.line)
 	}
+	if kept(info) || info&flv.Keyframe != 0 {
+		p.appendNoted(e, tag.Data, size)
+	} else {
+		p.append(e, tag.Data, size)
+	}
+	p.pump.wrote(info)
+}
+
+// appendNoted adds a header, metadata or a keyframe. Who joins sees both, the
+// message and what follows from it, or neither.
+func (p *Publication) appendNoted(e entry, body []byte, size int) {
+	s := p.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	at := position{block: p.tail, entry: uint32(p.tail.n)}
-	p.tail.append(e, tag.Data)
+	p.append(e, body, size)
+	if kept(e.info) {
+		s.current = s.current.with(e.typ, e.info, body)
+	}
+	if e.info&flv.Keyframe != 0 {
+		p.markLocked(at, e)
+	}
+}
+
+// append adds a message to the tail, which has room, and counts it.
+func (p *Publication) append(e entry, body []byte, size int) {
+	s := p.stream
+	p.tail.append(e, body)
 	p.seq++
 	p.bytes += uint64(size)
+	p.frames++
 	s.newestSeq.Store(p.seq)
 	s.newestBytes.Store(p.bytes)
 	s.newestLine.Store(e.line)
-	p.frames++
-	if info&flv.VideoFrame != 0 && (!p.video || info&flv.Keyframe != 0) {
-		p.sawVideo(at, e)
-	}
-	p.pump.wrote(info)
 }
 
 // extend closes the tail and goes on in a new block.
@@ -150,18 +164,10 @@ func (p *Publication) link(b *block) {
 	p.tail = b
 }
 
-// sawVideo moves the bookmark to a keyframe, and notes the first video.
-func (p *Publication) sawVideo(at position, e entry) {
+// markLocked moves the bookmark to a keyframe.
+func (p *Publication) markLocked(at position, e entry) {
 	s := p.stream
-	p.video = true
-	key := e.info&flv.Keyframe != 0
-	p.keyed = p.keyed || key
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keyed = p.keyed
-	if !key {
-		return
-	}
+	s.keyed = true
 	s.keySeq.Store(at.seq())
 	s.keyBytes.Store(at.bytes())
 	s.dropMarkLocked()

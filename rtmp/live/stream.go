@@ -25,7 +25,7 @@ type Stream struct {
 	mark     bookmark
 	current  *prologue // headers and metadata in force at the tail
 	keyed    bool      // this publication has shown a keyframe
-	lastLine uint32 // time line's end when the last publication closed
+	lastLine uint32    // time line's end when the last publication closed
 
 	// What readers compare their position with; the publisher stores it.
 	newestSeq   atomic.Uint64 // sequence number of the next entry

@@ -43,6 +43,7 @@ func TestTimeline(t *testing.T) {
 		{"begins at start", TimeFull, 700, []step{{v, 9, 700}, {a, 29, 720}}},
 		{"headers and metadata set no base", TimeFull, 0, []step{{m, 0, 0}, {h, 0, 0}, {a, 77_000, 0}, {v, 77_040, 40}}},
 		{"headers of an earlier time", TimeFull, 0, []step{{a, 1000, 0}, {a, 2000, 1000}, {h, 1500, 500}, {h, 0, 1000}}},
+		{"a header before the base", TimeFull, 7, []step{{v, 1000, 7}, {h, 500, 7}, {v, 1040, 47}}},
 		{"a header in midstream keeps its time", TimeFull, 0, []step{{v, 1000, 0}, {h, 1040, 40}, {v, 1040, 40}}},
 		{"a header of no sensible time", TimeFull, 0, []step{{v, 100_000, 0}, {v, 105_000, 5000}, {h, 0, 5000}, {v, 105_040, 5040}}},
 		{"a script tag has the present time", TimeFull, 0, []step{{v, 1000, 0}, {v, 1040, 40}, {m, 0, 40}, {v, 1080, 80}}},

@@ -40,7 +40,7 @@ func (c *session) startPlay(cmd *rtmp.Command) error {
 	c.server.counts.played.Add(1)
 	c.state, c.served, c.created = statePlaying, true, 0
 	c.setDeadline(time.Time{})
-	setNoDelay(c.conn, vhost.Play.TCPNodelay)
+	p.nagle = !vhost.Play.TCPNodelay
 	arg, _ := cmd.StringArg(0)
 	p.inject(func(dst []byte) []byte {
 		dst = append(dst, c.out...)

@@ -28,6 +28,7 @@ type player struct {
 	// Static after construction.
 	session *session
 	sub     *live.Subscriber
+	nagle   bool       // tcp_nodelay off
 	event   hook.Event // on_stop, ready to be told
 	begun   time.Time
 	wake    chan struct{} // capacity 1: something was injected
@@ -129,6 +130,7 @@ func (p *player) run() {
 
 func (p *player) write() error {
 	p.progress = time.Now()
+	joining := true
 	for !p.stopping.Load() {
 		if err := p.obey(); err != nil {
 			return err
@@ -148,6 +150,12 @@ func (p *player) write() error {
 			if woken == nil {
 				continue
 			}
+			if joining && p.nagle {
+				// Not before: the end of the first picture would wait for the
+				// client's delayed acknowledgement.
+				setNoDelay(p.session.conn, false)
+			}
+			joining = false
 			select {
 			case <-woken:
 			case <-p.wake:
