@@ -121,16 +121,16 @@ func TestRepublish(t *testing.T) {
 	for stream, list := range want {
 		have := got[stream]
 		if len(have) != 2*len(list) {
-			t.Errorf("stream %d: %d frames of two times %d", stream, len(have), len(list))
+			t.Errorf("%s: %d frames of two times %d", stream, len(have), len(list))
 			continue
 		}
 		for i, f := range have {
 			if f.hash != list[i%len(list)].hash {
-				t.Errorf("stream %d: frame %d is not the published one", stream, i)
+				t.Errorf("%s: frame %d is not the published one", stream, i)
 				break
 			}
 			if i > 0 && f.dts < have[i-1].dts {
-				t.Errorf("stream %d: frame %d goes back in time, from %d to %d", stream, i, have[i-1].dts, f.dts)
+				t.Errorf("%s: frame %d goes back in time, from %d to %d", stream, i, have[i-1].dts, f.dts)
 			}
 		}
 	}

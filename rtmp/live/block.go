@@ -55,10 +55,19 @@ type block struct {
 type entry struct {
 	end    uint32 // where it ends in buf; it begins where the one before ends
 	length uint32 // bytes of payload
-	line   uint32 // time on the stream's time line, as in the header
+	line   uint32 // time on the stream's time line
 	raw    uint32 // time as the publisher sent it
 	typ    uint8
 	info   flv.Info
+}
+
+// wireTime is the time in the message's header. Metadata has none: SRS always
+// sends 0, and ffmpeg takes a later onMetaData for a data stream of its own.
+func (e *entry) wireTime() uint32 {
+	if e.info&flv.Metadata != 0 {
+		return 0
+	}
+	return e.line
 }
 
 // Block sizes. A stream begins with small blocks and doubles them while they
@@ -148,7 +157,7 @@ func (b *block) room(size int) bool {
 // append adds a message and publishes it. The caller has checked room.
 func (b *block) append(e entry, body []byte) {
 	wire := chunk.Append(b.buf[:b.used], chunk.Message{
-		CSID: csidOf(e.typ), Type: e.typ, StreamID: messageStream, Timestamp: e.line, Body: body,
+		CSID: csidOf(e.typ), Type: e.typ, StreamID: messageStream, Timestamp: e.wireTime(), Body: body,
 	}, b.chunkSize)
 	b.used = len(wire)
 	e.end, e.length = uint32(b.used), uint32(len(body))
@@ -168,7 +177,7 @@ func (b *block) start(i uint32) uint32 {
 // appendPayload adds the payload of entry i, without the chunk headers between.
 func (b *block) appendPayload(dst []byte, i uint32) []byte {
 	e := b.index[i]
-	first, again := chunk.HeaderSize(csidOf(e.typ), e.line)
+	first, again := chunk.HeaderSize(csidOf(e.typ), e.wireTime())
 	wire := b.buf[b.start(i)+uint32(first) : e.end]
 	for left := int(e.length); ; {
 		n := min(left, b.chunkSize)

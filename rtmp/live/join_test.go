@@ -24,15 +24,15 @@ func TestJoin(t *testing.T) {
 		{"at the bookmark, with headers in their order", usual(),
 			append(headers, at(0, key(9)), at(20, sound(9)), at(40, inter(9)), at(80, key(9)), at(90, sound(9))),
 			[]flv.Tag{at(120, inter(9))},
-			"meta1@80 audio1@80 video1@80 key@80 sound@90 inter@120"},
+			"meta1@0 audio1@80 video1@80 key@80 sound@90 inter@120"},
 		{"the headers of the bookmark's time, later ones where they came", usual(),
 			append(headers, at(80, key(9)), at(90, videoHeader("2")), at(100, key(9)), at(110, videoHeader("3")), at(120, inter(9))),
 			nil,
-			"meta1@20 audio1@20 video2@20 key@20 video3@30 inter@40"},
+			"meta1@0 audio1@20 video2@20 key@20 video3@30 inter@40"},
 		{"the newest metadata once", usual(),
 			append(headers, at(80, key(9)), at(90, meta("2")), at(100, inter(9)), at(110, meta("3"))),
 			[]flv.Tag{at(130, sound(9)), at(140, meta("4"))},
-			"meta3@0 audio1@0 video1@0 key@0 inter@20 sound@50 meta4@50"},
+			"meta3@0 audio1@0 video1@0 key@0 inter@20 sound@50 meta4@0"},
 		{"metadata and no headers", usual(),
 			[]flv.Tag{meta("1"), at(80, key(9))}, nil,
 			"meta1@0 key@0"},
@@ -49,15 +49,15 @@ func TestJoin(t *testing.T) {
 		{"video never a keyframe begins at once", usual(),
 			append(headers, at(0, inter(9)), at(40, inter(9))),
 			[]flv.Tag{at(80, inter(9))},
-			"meta1@80 audio1@80 video1@80 inter@80"},
+			"meta1@0 audio1@80 video1@80 inter@80"},
 		{"gop_cache off waits for the next keyframe", off,
 			append(headers, at(0, key(9)), at(40, inter(9))),
 			[]flv.Tag{at(60, sound(9)), at(80, inter(9)), at(90, videoHeader("2")), at(95, meta("2")), at(120, key(9)), at(130, sound(9))},
-			"meta2@120 audio1@120 video2@120 key@120 sound@130"},
+			"meta2@0 audio1@120 video2@120 key@120 sound@130"},
 		{"gop_cache off, no keyframe seen yet", off,
 			append(headers, at(0, inter(9))),
 			[]flv.Tag{at(40, inter(9))},
-			"meta1@40 audio1@40 video1@40 inter@40"},
+			"meta1@0 audio1@40 video1@40 inter@40"},
 		{"gop_cache off, audio only", off,
 			[]flv.Tag{audioHeader("1"), at(0, sound(9))},
 			[]flv.Tag{at(23, sound(9))},
@@ -65,7 +65,7 @@ func TestJoin(t *testing.T) {
 		{"ten seconds without a keyframe are enough", off,
 			append(headers, at(0, key(9)), at(40, inter(9))),
 			[]flv.Tag{at(1000, inter(9)), at(8000, sound(9)), at(10_960, inter(9)), at(11_000, inter(9)), at(11_040, inter(9))},
-			"meta1@11000 audio1@11000 video1@11000 inter@11000 inter@11040"},
+			"meta1@0 audio1@11000 video1@11000 inter@11000 inter@11040"},
 		{"other data is passed on", usual(),
 			append(headers, at(0, key(9)), at(1, tag(flv.TypeScript, "\x02\x00\x04text", 0))), nil,
 			"meta1@0 audio1@0 video1@0 key@0 \x02\x00\x04text@0"},
@@ -108,8 +108,8 @@ func TestPlayerBeforePublisher(t *testing.T) {
 	settings := usual()
 	for i, words := range []string{
 		"meta1@0 video1@0 audio1@0 sound@0 key@30 inter@70",
-		"meta1@110 video1@110 audio1@110 sound@110 key@140 inter@180",
-		"meta1@220 video1@220 audio1@220 sound@220 key@250 inter@290",
+		"meta1@0 video1@110 audio1@110 sound@110 key@140 inter@180",
+		"meta1@0 video1@220 audio1@220 sound@220 key@250 inter@290",
 	} {
 		settings.ChunkSize = 4096 << i
 		p := start(t, r, settings)
@@ -220,13 +220,13 @@ func TestReceive(t *testing.T) {
 	want(t, e.drain(), "video1@0 audio1@0 key@0 sound@10")
 	e.sub.Receive(false, true)
 	write(p, at(20, sound(9)), at(40, inter(9)), at(50, audioHeader("2")), at(60, sound(9)), at(70, meta("1")), at(80, inter(9)))
-	want(t, e.drain(), "inter@40 audio2@50 meta1@60 inter@80")
+	want(t, e.drain(), "inter@40 audio2@50 meta1@0 inter@80")
 	e.sub.Receive(true, false)
 	write(p, at(90, sound(9)), at(120, inter(9)), at(130, videoHeader("2")), at(140, sound(9)))
 	want(t, e.drain(), "sound@90 video2@130 sound@140")
 	e.sub.Receive(false, false)
 	write(p, at(150, sound(9)), at(160, key(9)), at(170, meta("2")))
-	want(t, e.drain(), "meta2@160")
+	want(t, e.drain(), "meta2@0")
 	e.sub.Receive(true, true) // video from the next keyframe on, audio at once
 	write(p, at(200, inter(9)), at(210, sound(9)), at(220, videoHeader("3")), at(240, key(9)), at(280, inter(9)))
 	want(t, e.drain(), "sound@210 video3@220 key@240 inter@280")
@@ -270,9 +270,9 @@ func TestPause(t *testing.T) {
 	}{
 		{"nothing came", usual(), nil, []flv.Tag{at(80, inter(9))}, "inter@80"},
 		{"goes on where it was", usual(), []flv.Tag{at(80, inter(9)), at(90, meta("1")), at(100, audioHeader("2"))},
-			[]flv.Tag{at(120, inter(9))}, "inter@80 meta1@80 audio2@100 inter@120"},
+			[]flv.Tag{at(120, inter(9))}, "inter@80 meta1@0 audio2@100 inter@120"},
 		{"at the keyframe that has come", usual(), []flv.Tag{at(80, inter(9)), at(90, meta("1")), at(120, key(9)), at(160, inter(9))},
-			nil, "meta1@120 audio1@120 video1@120 key@120 inter@160"},
+			nil, "meta1@0 audio1@120 video1@120 key@120 inter@160"},
 		{"gop_cache off: at the next keyframe", off, []flv.Tag{at(80, inter(9))},
 			[]flv.Tag{at(120, inter(9)), at(160, key(9))}, "audio1@160 video1@160 key@160"},
 		{"gop_cache off: nothing came", off, nil, []flv.Tag{at(80, inter(9))}, "inter@80"},
@@ -322,7 +322,7 @@ func TestWaitEndsWithThePublication(t *testing.T) {
 	p.Close()
 	p = start(t, r, off)
 	write(p, meta("2"), videoHeader("2"), at(0, inter(9)), at(40, sound(9)))
-	want(t, e.drain(), "meta2@80 video2@80 inter@80 sound@120")
+	want(t, e.drain(), "meta2@0 video2@80 inter@80 sound@120")
 	p.Close()
 	e.sub.Close()
 }

@@ -90,7 +90,7 @@ func (p *Publication) Write(tag flv.Tag) {
 	info := flv.Sniff(tag.Type, tag.Data)
 	e := entry{typ: tag.Type, info: info, raw: tag.Timestamp}
 	e.line = p.line.Next(tag.Type, tag.Timestamp, info)
-	size := chunk.WireSize(csidOf(tag.Type), e.line, len(tag.Data), p.settings.ChunkSize)
+	size := chunk.WireSize(csidOf(tag.Type), e.wireTime(), len(tag.Data), p.settings.ChunkSize)
 	if p.tail.epoch != p.epoch || !p.tail.room(size) {
 		p.extend(size, e.line)
 	}

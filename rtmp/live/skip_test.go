@@ -38,7 +38,7 @@ func TestSkipAnywhere(t *testing.T) {
 			if int(skipped) != 5-begun {
 				t.Fatalf("%d sent: skipped %d, %d begun", sent, skipped, begun)
 			}
-			want(t, e.drain(), "meta1@120 audio1@120 video1@120 key@120 sound@130")
+			want(t, e.drain(), "meta1@0 audio1@120 video1@120 key@120 sound@130")
 			if again, n := e.sub.Skip(0); again != nil || n != 0 {
 				t.Fatal("a second skip without a run")
 			}

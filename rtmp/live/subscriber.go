@@ -213,16 +213,16 @@ func (p *Subscriber) wanted(b *block, i uint32) bool {
 
 // append encodes the prologue with the time of the tag that follows it.
 func (h *prologue) append(dst []byte, line uint32, chunkSize int) []byte {
-	add := func(typ uint8, body []byte) {
+	add := func(typ uint8, time uint32, body []byte) {
 		dst = chunk.Append(dst, chunk.Message{
-			CSID: csidOf(typ), Type: typ, StreamID: messageStream, Timestamp: line, Body: body,
+			CSID: csidOf(typ), Type: typ, StreamID: messageStream, Timestamp: time, Body: body,
 		}, chunkSize)
 	}
 	if h.metadata != nil {
-		add(flv.TypeScript, h.metadata)
+		add(flv.TypeScript, 0, h.metadata) // as in the ring: see wireTime
 	}
 	for _, t := range h.headers {
-		add(t.typ, t.body)
+		add(t.typ, line, t.body)
 	}
 	return dst
 }
