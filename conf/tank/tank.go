@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -253,7 +254,7 @@ func (t *Tank) line(r slog.Record, attrs []slog.Attr) []byte {
 	b = append(b, safe(r.Message)...)
 	add := func(a slog.Attr) bool {
 		if a.Key != ClientKey {
-			b = append(append(append(append(b, ' '), a.Key...), '='), plain(a.Value.String())...)
+			b = append(append(append(append(b, ' '), a.Key...), '='), plain(masked(a))...)
 		}
 		return true
 	}
@@ -265,6 +266,22 @@ func (t *Tank) line(r slog.Record, attrs []slog.Attr) []byte {
 		b = append(b[:maxLine-4], "..."...)
 	}
 	return append(b, '\n')
+}
+
+// masked is an attribute's text without what may be a secret: clients that cut
+// a URL at another place than we do put "key=token" into the name of a stream.
+func masked(a slog.Attr) string {
+	s := a.Value.String()
+	if a.Key != "app" && a.Key != "stream" || !strings.Contains(s, "=") {
+		return s
+	}
+	pairs := strings.Split(s, "&")
+	for i, pair := range pairs {
+		if key, _, found := strings.Cut(pair, "="); found {
+			pairs[i] = key + "=***"
+		}
+	}
+	return strings.Join(pairs, "&")
 }
 
 // plain returns a value as it is when it is a word, else quoted.

@@ -68,6 +68,15 @@ func TestValuesAreQuoted(t *testing.T) {
 	}
 }
 
+func TestNamesAreMasked(t *testing.T) {
+	got := closed(t, LevelTrace, func(log *slog.Logger) {
+		log.Info("x", "app", "live", "stream", "b&sign=SECRET-2==&x", "ip", "a=b")
+	})
+	if want := `x app=live stream="b&sign=***&x" ip="a=b"`; !strings.HasSuffix(got, want+"\n") {
+		t.Errorf("line %q, want …%s", got, want)
+	}
+}
+
 func TestLevels(t *testing.T) {
 	words := []string{"verbose", "info", "trace", "warn", "error"}
 	shown := []string{"verb", "debug", "trace", "warn", "error"}

@@ -25,9 +25,10 @@ type Reader struct {
 	maxLag   int64
 	buf      []byte
 
-	mu  sync.Mutex // the pump moves a reader on that is busy elsewhere
-	pos position   // no block: the end
-	gap bool
+	mu      sync.Mutex // the pump moves a reader on that is busy elsewhere
+	pos     position   // no block: the end
+	gap     bool
+	headers []header // in force behind a gap, to be given out first
 }
 
 // NewReader returns a reader at the publication's next tag: from Watcher's
@@ -105,6 +106,13 @@ func (r *Reader) take() (Frame, bool, error) {
 		return Frame{}, false, nil
 	}
 	e := r.pos.block.index[r.pos.entry]
+	if len(r.headers) > 0 {
+		h := r.headers[0]
+		r.headers = r.headers[1:]
+		f := Frame{Tag: flv.Tag{Type: h.typ, Timestamp: e.line, Data: h.body}, Raw: e.raw, Info: h.info, Gap: r.gap}
+		r.gap = false
+		return f, true, nil
+	}
 	r.buf = r.pos.block.appendPayload(r.buf[:0], r.pos.entry)
 	r.pos.entry++
 	f := Frame{Tag: flv.Tag{Type: e.typ, Timestamp: e.line, Data: r.buf}, Raw: e.raw, Info: e.info, Gap: r.gap}
@@ -129,11 +137,14 @@ func (r *Reader) sweep() {
 		r.endLocked() // its publication is over; what is left would cost too much
 		return
 	}
-	to := s.tailLocked()
+	to, headers := s.tailLocked(), s.current
 	if m := s.mark; m.block != nil && m.seq > r.pos.seq() && int64(s.newestBytes.Load()-m.bytes) <= r.maxLag {
 		to.block.release()
-		to = position{block: m.block.retain(), entry: m.entry}
+		to, headers = position{block: m.block.retain(), entry: m.entry}, m.headers
 	}
 	r.pos.block.release()
-	r.pos, r.gap = to, true
+	r.pos, r.gap, r.headers = to, true, nil
+	if headers != nil {
+		r.headers = headers.headers
+	}
 }

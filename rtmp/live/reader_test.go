@@ -190,6 +190,23 @@ func TestReaderLags(t *testing.T) {
 	}
 }
 
+// TestReaderGapHasHeaders: headers that changed inside the gap come before the
+// first tag behind it.
+func TestReaderGapHasHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		checkLeaks(t)
+		p := start(t, NewRegistry(), usual())
+		rd := p.NewReader(40_000)
+		write(p, at(0, videoHeader("1")), at(0, audioHeader("1")), at(0, key(15_000)), at(40, inter(15_000)),
+			at(80, videoHeader("2")), at(80, key(15_000)), at(120, inter(15_000)))
+		time.Sleep(1100 * time.Millisecond)
+		want(t, read(t, rd, context.Canceled), "|audio1@80/80 video2@80/80 key@80/80 inter@120/120")
+		p.Close()
+		want(t, read(t, rd, io.EOF), "")
+		rd.Close()
+	})
+}
+
 // TestReaderLagsBehindTheNext: a reader still busy with a publication that is
 // over must not pile up the next one's bytes.
 func TestReaderLagsBehindTheNext(t *testing.T) {

@@ -49,7 +49,7 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 	reserved, err := c.server.Registry.Reserve(key)
 	if err != nil {
 		return refuse(rtmp.CodePublishBadName, "Stream already publishing.",
-			end(reasonBusy, "stream "+quote(name.App+"/"+name.Stream)+" is being published already"))
+			end(reasonBusy, "the stream is being published already"))
 	}
 	ev := c.event(hook.OnPublish)
 	ev.Vhost, ev.App, ev.Stream, ev.Param = vhost.Name, name.App, name.Stream, name.Param
@@ -93,6 +93,7 @@ func (c *session) streamName(cmd *rtmp.Command) (rtmp.Name, *conf.Vhost, error) 
 	if err != nil {
 		return name, nil, err
 	}
+	c.wanted = name
 	vhost := c.server.Conf().Vhost(name.Host)
 	if vhost == nil {
 		return name, nil, end(reasonNoVhost, "no vhost "+quote(name.Host))

@@ -40,6 +40,7 @@ type Server struct {
 	ids    atomic.Uint64
 	lines  lineLimit
 	counts counts
+	memory trimmer
 
 	gates     context.Context // canceled when pending gates must give up
 	endGates  context.CancelFunc
@@ -154,6 +155,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.endGates()
+	defer s.memory.stop()
 	for _, c := range open {
 		c.kick(reasonShutdown)
 	}

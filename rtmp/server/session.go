@@ -95,6 +95,8 @@ type session struct {
 	pageURL  string
 	accepted bool // on_connect was: on_close is owed
 
+	wanted rtmp.Name // of the last publish or play, for the log
+
 	publish *publish
 	player  *player
 }
@@ -131,9 +133,12 @@ func (c *session) run() {
 // reading so that no RST follows, the end.
 func (c *session) close(err error) {
 	c.input.release()
+	held := sessionBytes + cap(c.pending)
 	if c.reader != nil {
+		held += c.reader.Partial()
 		c.reader.Release()
 	}
+	c.server.memory.add(held)
 	switch reasonOf(err) {
 	case reasonClosed, reasonReset, reasonWrite, reasonStalled:
 		c.conn.Close()
@@ -431,6 +436,9 @@ func (c *session) logEnd(err error) {
 	args := []any{
 		"ip", c.ip, "phase", c.state.String(), "reason", reason, "received", c.received, "sent", c.sent.Load(),
 		"took", time.Since(c.begun).Round(time.Millisecond).String(),
+	}
+	if c.wanted.Stream != "" {
+		args = append(args, "app", c.wanted.App, "stream", c.wanted.Stream)
 	}
 	var e *ending
 	switch expected := errors.As(err, &e) && e.expected; {

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// When memory is given back to the system. The runtime would do it by itself,
+// but on a quiet server only minutes after a crowd has left.
+const (
+	trimOver     = 8 << 20          // bytes let go of since the last time
+	trimDelay    = 2 * time.Second  // the rest of the crowd may be leaving too
+	trimEvery    = 10 * time.Second // at most this often
+	sessionBytes = 16 << 10         // what a connection holds besides half messages, about
+)
+
+// trimmer gives memory back some time after much was let go of.
+type trimmer struct {
+	mu    sync.Mutex
+	freed int
+	last  time.Time
+	timer *time.Timer // nil: nothing is due
+}
+
+// add counts bytes that have become free.
+func (t *trimmer) add(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.freed += n
+	if t.freed < trimOver || t.timer != nil {
+		return
+	}
+	t.timer = time.AfterFunc(max(trimDelay, trimEvery-time.Since(t.last)), t.trim)
+}
+
+func (t *trimmer) trim() {
+	t.mu.Lock()
+	t.freed, t.timer, t.last = 0, nil, time.Now()
+	t.mu.Unlock()
+	debug.FreeOSMemory()
+}
+
+// stop cancels what is due.
+func (t *trimmer) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+}
