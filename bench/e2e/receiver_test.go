@@ -107,16 +107,6 @@ func (r *receiver) always(action string, a reply) {
 	r.script(action, func(call) reply { return a })
 }
 
-// forStream answers calls about one stream in one way, and accepts others.
-func (r *receiver) forStream(action, stream string, a reply) {
-	r.script(action, func(c call) reply {
-		if c.text("stream") == stream {
-			return a
-		}
-		return reply{}
-	})
-}
-
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {

@@ -56,41 +56,6 @@ func (y *relay) close() {
 	}
 }
 
-// TestRelayAllocatesNothing: neither the publisher nor its players do, per
-// message, once the pools are filled.
-func TestRelayAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector lets pools forget")
-	}
-	checkLeaks(t)
-	y := newRelay(t, 5)
-	if n := testing.AllocsPerRun(20_000, func() { y.step() }); n != 0 {
-		t.Errorf("%v allocations for each message", n)
-	}
-	y.close()
-}
-
-// TestReaderAllocatesNothing per tag.
-func TestReaderAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector lets pools forget")
-	}
-	checkLeaks(t)
-	y := newRelay(t, 1)
-	rd := y.p.NewReader(1 << 30)
-	ctx := t.Context()
-	if n := testing.AllocsPerRun(5000, func() {
-		y.step()
-		if _, err := rd.Next(ctx); err != nil {
-			t.Error(err)
-		}
-	}); n != 0 {
-		t.Errorf("%v allocations for each tag", n)
-	}
-	y.close()
-	rd.Close()
-}
-
 // BenchmarkWrite is a publisher's cost per message, with players that walk
 // along: their share of the cost is what a Next and a Wait cost each.
 func BenchmarkWrite(b *testing.B) {
