@@ -22,7 +22,7 @@ var imports = map[string][]string{
 	"srs/rtmp/server":   {"srs/rtmp", "srs/rtmp/chunk", "srs/rtmp/live", "srs/amf0", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/dvr":           {"srs/rtmp/live", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/hook/receiver": {"srs/hook"},
-	"srs/bench":         {"srs/rtmp", "srs/rtmp/chunk", "srs/flv", "srs/amf0"},
+	"srs/bench":         {"srs/rtmp", "srs/flv", "srs/amf0"},
 	"srs/bench/e2e":     {},
 	"srs/rtmp":          {"srs/rtmp/chunk", "srs/flv", "srs/amf0"},
 	"srs/rtmp/live":     {"srs/rtmp/chunk", "srs/flv"},
@@ -37,10 +37,8 @@ var imports = map[string][]string{
 // testImports are what tests may use besides: real parts instead of mocks.
 var testImports = map[string][]string{
 	"srs/bench/e2e":     {"srs/rtmp", "srs/rtmp/chunk", "srs/flv", "srs/amf0", "srs/conf"},
-	"srs/bench":         {"srs/rtmp/live", "srs/rtmp/server", "srs/hook", "srs/conf"},
-	"srs/dvr":           {"srs/amf0", "srs/rtmp/chunk"},
-	"srs/rtmp/live":     {"srs/rtmp", "srs/amf0"},
-	"srs/hook/receiver": {"srs/conf"},
+	"srs/bench":         {"srs/rtmp/chunk"},
+	"srs/dvr":           {"srs/amf0"},
 }
 
 // topLevel is all that may stand beside the module's root.

@@ -12,9 +12,6 @@ import (
 
 // buildServer builds the server beside us, as a user does.
 func buildServer(t *testing.T) string {
-	if testing.Short() {
-		t.Skip("builds and runs the server")
-	}
 	program := filepath.Join(t.TempDir(), "srs")
 	if out, err := exec.Command("go", "build", "-o", program, "srs").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
