@@ -36,9 +36,9 @@ var imports = map[string][]string{
 
 // testImports are what tests may use besides: real parts instead of mocks.
 var testImports = map[string][]string{
-	"srs/bench/e2e":     {"srs/rtmp", "srs/rtmp/chunk", "srs/flv", "srs/amf0", "srs/conf"},
-	"srs/bench":         {"srs/rtmp/chunk"},
-	"srs/dvr":           {"srs/amf0"},
+	"srs/bench/e2e": {"srs/rtmp", "srs/rtmp/chunk", "srs/flv", "srs/amf0", "srs/conf"},
+	"srs/bench":     {"srs/rtmp/chunk"},
+	"srs/dvr":       {"srs/amf0"},
 }
 
 // topLevel is all that may stand beside the module's root.
