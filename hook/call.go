@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -83,7 +82,7 @@ func failure(ctx context.Context, err error, connected bool) *Refusal {
 		return &Refusal{Reason: ReasonTimeout, Detail: "no connection in time"}
 	}
 	if !connected {
-		return &Refusal{Reason: ReasonRefused, Detail: fmt.Sprintf("%q", clip(err.Error()))}
+		return &Refusal{Reason: ReasonRefused, Detail: clip(err.Error())}
 	}
 	r := &Refusal{Reason: ReasonBadResponse}
 	switch {

@@ -232,7 +232,7 @@ func (e *Engine) logGate(ev *Event, url string, r *Refusal, took time.Duration) 
 	text := " accepted"
 	attrs := []any{
 		"client", ev.ClientID, "action", string(ev.Action), "url", url, "vhost", clip(ev.Vhost),
-		"app", clip(ev.App), "stream", clip(ev.Stream), "took", took,
+		"app", clip(ev.App), "stream", clip(ev.Stream), "took", took.Round(10 * time.Microsecond),
 	}
 	if r != nil {
 		text = " refused"

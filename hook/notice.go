@@ -229,7 +229,7 @@ func (e *Engine) logNotice(n *notice, ep *endpoint, done bool, r *Refusal, took 
 	}
 	attrs := []any{
 		"client", n.client, "action", string(n.action), "url", ep.masked, "vhost", clip(n.stream.vhost),
-		"app", clip(n.stream.app), "stream", clip(n.stream.stream), "took", took,
+		"app", clip(n.stream.app), "stream", clip(n.stream.stream), "took", took.Round(10 * time.Microsecond),
 	}
 	if reason != "" {
 		attrs = append(attrs, "reason", reason)
