@@ -221,7 +221,9 @@ func serve(src source, config *conf.Config, stdout io.Writer) error {
 	p.log.Info("srs starts", "version", version, "config", src.name, "cwd", cwd, "max_connections", config.MaxConnections)
 	p.warn(config)
 
-	p.start()
+	if err := p.start(); err != nil {
+		return err
+	}
 	failed := make(chan error, len(listeners))
 	for _, ln := range listeners {
 		p.log.Info("listening for RTMP", "address", ln.Addr().String())
@@ -260,7 +262,7 @@ func serve(src source, config *conf.Config, stdout io.Writer) error {
 }
 
 // start makes the parts. They know nothing of each other but what is given here.
-func (p *process) start() {
+func (p *process) start() error {
 	id := p.conf().ServerID
 	if id == "" {
 		id = rand.Text()
@@ -269,10 +271,12 @@ func (p *process) start() {
 		ServerID: id, UserAgent: "SRS/" + version, Log: p.log, Rules: p.rules,
 	})
 	p.recorder = dvr.New(dvr.Options{Conf: p.conf, Tell: p.hooks.TellFile, Log: p.log, Cwd: p.cwd})
-	p.server = server.New(server.Options{
+	var err error
+	p.server, err = server.New(server.Options{
 		Conf: p.conf, Hooks: p.hooks, Registry: live.NewRegistry(p.recorder), Log: p.log,
 		Version: version, FirstID: firstClientID(time.Now()),
 	})
+	return err
 }
 
 // stop ends the parts from the top down: clients, files, callbacks.

@@ -99,6 +99,7 @@ func (p *pump) run() {
 // listener is one subscriber's side of being woken.
 type listener struct {
 	woken   chan struct{} // capacity 1
+	notify  func()        // instead of woken where set, before the first wait; must not block
 	waiting atomic.Bool
 	sweep   func() // called once a second by the pump; must not block
 	player  bool
@@ -151,6 +152,10 @@ func (l *listeners) wake() {
 	defer l.mu.Unlock()
 	for _, x := range l.list {
 		if x.waiting.Load() && x.waiting.CompareAndSwap(true, false) {
+			if x.notify != nil {
+				x.notify()
+				continue
+			}
 			select {
 			case x.woken <- struct{}{}:
 			default:

@@ -76,6 +76,10 @@ func (r *Registry) Subscribe(key Key, queueLength time.Duration, chunkSize int, 
 	return p
 }
 
+// Notify has f called instead of the channel that Wait returns, by another
+// goroutine. It must not block, and is set before the first Wait.
+func (p *Subscriber) Notify(f func()) { p.listener.notify = f }
+
 func (p *Subscriber) startLocked() {
 	var key bool
 	p.pos, p.headers, key = p.stream.startLocked()

@@ -34,13 +34,15 @@ func (c *session) startPlay(cmd *rtmp.Command) error {
 	ev.Action, ev.PageURL = hook.OnStop, ""
 	p := newPlayer(c, ev)
 	key := live.Key{Vhost: vhost.Name, App: name.App, Stream: name.Stream}
-	p.sub = c.server.Registry.Subscribe(key, vhost.Play.QueueLength, c.chunkSize, p.lag)
+	p.sub = c.server.Registry.Subscribe(key, vhost.Play.QueueLength, c.chunkSize, func() {})
+	p.nagle = !vhost.Play.TCPNodelay
 	c.player = p
 	c.server.counts.players.Add(1)
 	c.server.counts.played.Add(1)
 	c.state, c.served, c.created = statePlaying, true, 0
-	c.setDeadline(time.Time{})
-	p.nagle = !vhost.Play.TCPNodelay
+	if err != nil { // accepted, but the client is gone
+		return err
+	}
 	arg, _ := cmd.StringArg(0)
 	p.inject(func(dst []byte) []byte {
 		dst = append(dst, c.out...)
@@ -50,13 +52,9 @@ func (c *session) startPlay(cmd *rtmp.Command) error {
 		dst = rtmp.AppendStatus(dst, c.chunkSize, "status", rtmp.CodePlayStart, "Started playing stream.", details)
 		return rtmp.AppendData(dst, c.chunkSize, "|RtmpSampleAccess", true, true)
 	})
-	c.out = c.out[:0]
-	p.start()
-	if err != nil { // accepted, but the client is gone
-		return err
-	}
+	c.out = nil
 	c.log.Info("play started", "ip", c.ip, "vhost", vhost.Name, "app", name.App, "stream", name.Stream, "param", maskParam(name.Param))
-	return nil
+	return c.handOver(p)
 }
 
 // pause stops and resumes a player; elsewhere it means nothing.
@@ -101,22 +99,18 @@ func (c *session) receive(cmd *rtmp.Command) {
 	}, nil)
 }
 
-// endPlay ends the play under way, if there is one, and tells of it. abrupt
-// says that the connection ends too.
-func (c *session) endPlay(abrupt bool) {
+// endPlay ends the play under way, if there is one, and tells of it. err is
+// why the session ends; nil when only the play does.
+func (c *session) endPlay(err error) {
 	p := c.player
 	if p == nil {
 		return
 	}
-	p.stop(abrupt)
-	c.player, c.chunkSize = nil, int(p.chunkSize.Load())
-	setNoDelay(c.conn, true)
+	c.player, c.chunkSize = nil, p.chunkSize
 	p.sub.Close()
 	c.server.counts.players.Add(-1)
-	if err := p.failure(); err != nil {
+	if err != nil {
 		p.event.Reason = c.tellReason(err)
-	} else if e := c.kicked.Load(); e != nil {
-		p.event.Reason = e.reason
 	}
 	c.hooks.Tell(p.event)
 	args := []any{"ip", c.ip, "vhost", p.event.Vhost, "app", p.event.App, "stream", p.event.Stream,

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,6 +43,9 @@ type Server struct {
 	counts counts
 	memory trimmer
 
+	senders []*sender
+	turn    atomic.Uint64 // of the senders
+
 	gates     context.Context // canceled when pending gates must give up
 	endGates  context.CancelFunc
 	sessionWG sync.WaitGroup
@@ -52,8 +56,9 @@ type Server struct {
 	sessions  map[*session]struct{}
 }
 
-// New returns a Server that does not listen yet.
-func New(o Options) *Server {
+// New returns a Server that does not listen yet. It has a sender for each
+// processor.
+func New(o Options) (*Server, error) {
 	s := &Server{
 		Options: o, started: time.Now(),
 		listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{}),
@@ -61,7 +66,26 @@ func New(o Options) *Server {
 	s.ids.Store(o.FirstID)
 	s.lines.log = o.Log
 	s.gates, s.endGates = context.WithCancel(context.Background())
-	return s
+	for range runtime.GOMAXPROCS(0) {
+		x, err := newSender(s)
+		if err != nil {
+			s.stopSenders()
+			return nil, err
+		}
+		s.senders = append(s.senders, x)
+	}
+	return s, nil
+}
+
+// nextSender gives players to the senders in turn.
+func (s *Server) nextSender() *sender {
+	return s.senders[s.turn.Add(1)%uint64(len(s.senders))]
+}
+
+func (s *Server) stopSenders() {
+	for _, x := range s.senders {
+		x.stop()
+	}
 }
 
 // ErrClosed is what Serve returns after Shutdown.
@@ -128,11 +152,7 @@ func (s *Server) accept(conn net.Conn) {
 	s.sessionWG.Add(1)
 	s.mu.Unlock()
 	s.counts.accepted.Add(1)
-	go func() {
-		defer s.sessionWG.Done()
-		defer s.forget(c)
-		c.run()
-	}()
+	go c.run()
 }
 
 func (s *Server) forget(c *session) {
@@ -166,13 +186,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
+		s.stopSenders()
 		return nil
 	case <-ctx.Done():
 	}
 	for _, c := range open {
-		c.conn.Close()
+		c.cutOff()
 	}
 	<-done
+	s.stopSenders()
 	return ctx.Err()
 }
 

@@ -83,9 +83,13 @@ func start(t *testing.T, directives string) *site {
 		}
 		return nil, false
 	}})
-	s.server = New(Options{
+	var err error
+	s.server, err = New(Options{
 		Conf: s.config.Load, Hooks: s.hooks, Registry: live.NewRegistry(), Log: log, Version: "test", FirstID: 100,
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,13 +58,13 @@ func (s state) String() string {
 	return [...]string{"handshake", "connect", "connected", "publish", "play"}[s]
 }
 
-// session is one connection. Its goroutine reads and handles what comes;
-// while it plays, the player's goroutine writes.
+// session is one connection. Its goroutine reads and handles what comes. While
+// it plays it has no goroutine: it is handed over to a sender, which owns it
+// until it comes back.
 type session struct {
 	// Static after construction.
 	server *Server
 	id     uint64
-	conn   net.Conn
 	ip     string
 	hooks  *hook.Client
 	log    *slog.Logger
@@ -72,7 +73,11 @@ type session struct {
 	kicked atomic.Pointer[ending] // set by kick, by any goroutine
 	sent   atomic.Uint64
 
-	// Owned by the session's goroutine.
+	mu   sync.Mutex // guards changes of the two below, for kick
+	conn net.Conn   // not while a sender owns the session
+	with *player    // with a sender
+
+	// Owned by the session's goroutine, or the sender.
 	state     state
 	input     *input
 	reader    *chunk.Reader
@@ -113,10 +118,26 @@ func newSession(s *Server, conn net.Conn, id uint64) *session {
 
 // run is the life of a connection, from handshake to close. Whatever was
 // begun is ended here, once, in this order: publish or play, connection.
-func (c *session) run() {
-	err := c.serve()
+func (c *session) run() { c.goOn(c.serve()) }
+
+// errHandedOver says that the session has no goroutine any more.
+var errHandedOver = errors.New("server: handed over to a sender")
+
+// goOn is what comes after serve, or after a sender.
+func (c *session) goOn(err error) {
+	if err == errHandedOver {
+		p := c.player
+		c.mu.Lock()
+		c.conn.Close() // the sender has a descriptor of its own
+		c.with = p
+		c.mu.Unlock()
+		p.sender.post(p) // from here on it is the sender's
+		return
+	}
+	defer c.server.sessionWG.Done()
+	defer c.server.forget(c)
 	c.endPublish(err)
-	c.endPlay(true)
+	c.endPlay(err)
 	if c.accepted {
 		c.hooks.Tell(hook.Event{
 			Action: hook.OnClose, ClientID: c.id, IP: c.ip, Vhost: c.vhost.Name, App: c.app,
@@ -153,8 +174,67 @@ func (c *session) close(err error) {
 
 // kick ends a session from outside.
 func (c *session) kick(reason string) {
-	if c.kicked.CompareAndSwap(nil, &ending{reason: reason, text: "ended by the server", expected: true}) {
-		c.conn.SetDeadline(longAgo)
+	if !c.kicked.CompareAndSwap(nil, &ending{reason: reason, text: "ended by the server", expected: true}) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.with != nil {
+		c.with.sender.post(c.with)
+		return
+	}
+	c.conn.SetDeadline(longAgo)
+}
+
+// handOver has the session given to a sender, as soon as its goroutine is
+// through with it. The sender gets a descriptor of its own; when the first is
+// closed Go's poller forgets the socket, which lives on.
+func (c *session) handOver(p *player) error {
+	fd, err := duplicate(c.conn)
+	if err != nil {
+		return &ending{reason: reasonReset, text: "the socket cannot be handed over: " + err.Error(), expected: true}
+	}
+	p.fd, p.sender = fd, c.server.nextSender()
+	p.sub.Notify(func() { p.sender.wake(p) })
+	c.pending = append(c.pending, c.reader.Rest()...)
+	c.reader.Feed(nil)
+	c.input.release()
+	return errHandedOver
+}
+
+// comeBack gives the session a goroutine again: this one. err is why it ends;
+// without one the play is over and the connection goes on.
+func (c *session) comeBack(fd int, err error) {
+	conn, connErr := adopt(fd)
+	if connErr != nil {
+		conn = closedConn
+		if err == nil {
+			err = &ending{reason: reasonReset, text: connErr.Error(), expected: true}
+		}
+	}
+	c.mu.Lock()
+	c.conn, c.with = conn, nil
+	if c.kicked.Load() != nil {
+		conn.SetDeadline(longAgo)
+	}
+	c.mu.Unlock()
+	c.input = newInput(conn)
+	setNoDelay(conn, true)
+	if err == nil {
+		c.endPlay(nil)
+		c.state, c.created = stateConnected, 0
+		c.setDeadline(time.Now().Add(againTime))
+		err = c.messages()
+	}
+	c.goOn(err)
+}
+
+// cutOff closes the socket of a session that does not end by itself.
+func (c *session) cutOff() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.with == nil {
+		c.conn.Close()
 	}
 }
 
@@ -170,6 +250,11 @@ func (c *session) serve() error {
 	c.reader = chunk.NewReader(earlyLimits)
 	c.state = stateFresh
 	c.setDeadline(time.Now().Add(commandTime))
+	return c.messages()
+}
+
+// messages handles what comes until the session ends or is handed over.
+func (c *session) messages() error {
 	for {
 		m, ok, err := c.reader.Next()
 		switch {
@@ -241,15 +326,8 @@ func (c *session) setDeadline(t time.Time) {
 // expired decides what a read deadline means.
 func (c *session) expired() error {
 	now := time.Now()
-	switch c.state {
-	case statePublishing:
+	if c.state == statePublishing {
 		return c.publish.expired(c, now)
-	case statePlaying:
-		if err := c.player.failure(); err != nil {
-			return err
-		}
-		c.setDeadline(time.Time{})
-		return nil
 	}
 	if now.Before(c.deadline) {
 		c.setDeadline(c.deadline)
@@ -274,7 +352,7 @@ func (c *session) reply(f func(dst []byte) []byte) {
 // size is the chunk size for answers.
 func (c *session) size() int {
 	if c.player != nil {
-		return int(c.player.chunkSize.Load())
+		return c.player.chunkSize
 	}
 	return c.chunkSize
 }
@@ -412,7 +490,8 @@ func (c *session) stopStream() {
 	case statePublishing:
 		c.endPublish(nil)
 	case statePlaying:
-		c.endPlay(false)
+		c.player.leaving = true // the sender hands the session back
+		return
 	default:
 		return
 	}
