@@ -40,10 +40,10 @@ func endOf(a Action) Action {
 // last publish; those ends are moved ahead of other notices.
 //
 // After nil the caller owes the Tell of the end: on_close, on_unpublish or
-// on_stop. After a refusal it owes nothing and must not send one. An endpoint
-// that said yes, or was about to, when a later URL refused or the gate was
-// given up, is not told: the engine invents no ends. That belongs to the
-// journal, which will know the gates that were begun.
+// on_stop. After a refusal it owes none, with one exception: a gate that was
+// given up (ReasonCanceled, ReasonClosed) after a request went out (Sent) may
+// have been granted, and the caller tells the end to be safe. An endpoint that
+// said yes when a later URL refused is not told yet.
 func (c *Client) Ask(ctx context.Context, ev Event) error {
 	e := c.engine
 	rules, urls := c.rules(&ev)
@@ -113,9 +113,10 @@ func (c *Client) gate(ctx context.Context, ev *Event, rules *Rules, urls []strin
 	}
 	id := rand.Text()
 	body := ev.AppendJSON(nil, e.serverID, rules.ClientIDString)
-	for _, ep := range endpoints {
+	for i, ep := range endpoints {
 		url = ep.masked
 		if refusal = e.ask(ctx, ep, ev, rules, id, body); refusal != nil {
+			refusal.Sent = refusal.Sent || i > 0
 			return url, refusal
 		}
 	}
@@ -150,13 +151,16 @@ func (e *Engine) ask(ctx context.Context, ep *endpoint, ev *Event, rules *Rules,
 		return r
 	}
 	a, r := e.call(ctx, ep, id, body)
-	if r == nil {
-		return a.verdict()
-	}
-	if a.status != 0 {
+	switch {
+	case r == nil:
+		r = a.verdict()
+	case a.status != 0:
 		if s := a.statusVerdict(); s != nil {
-			return s // the status alone decides
+			r = s // the status alone decides
 		}
+	}
+	if r != nil {
+		r.Sent = r.Reason != ReasonRefused
 	}
 	return r
 }

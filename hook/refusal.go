@@ -29,6 +29,7 @@ type Refusal struct {
 	Reason string // one of the Reason constants
 	URL    string // masked; empty when no URL was at fault
 	Status int    // HTTP status, 0 when none arrived
+	Sent   bool   // a request went out: an endpoint may have said yes
 	Detail string
 }
 

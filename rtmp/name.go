@@ -91,6 +91,9 @@ func ParseStream(tcURL, app, stream string) (Name, error) {
 	if n.Param == "" {
 		n.Param = u.query
 	}
+	if strings.HasPrefix(n.Param, "#") { // parameters by another mark
+		n.Param = "?" + n.Param[1:]
+	}
 	switch n.Param {
 	case "?", "?vhost=" + defaultVhost, "?domain=" + defaultVhost:
 		n.Param = ""

@@ -76,7 +76,7 @@ var names = []struct {
 	{"percent is left alone", "rtmp://h/live", "", "a%20b%2f?x=%26", Name{"h", "live", "a%20b%2f", "?x=%26"}},
 	{"many slashes", "rtmp://h//live//", "", "//x///y//", Name{"h", "live/x", "y", ""}},
 	{"_definst_ anywhere", "rtmp://h/_definst_/live", "", "_definst_/y", Name{"h", "live", "y", ""}},
-	{"fragment", "rtmp://h/live", "", "y#vhost=v", Name{"v", "live", "y", "#vhost=v"}},
+	{"fragment", "rtmp://h/live", "", "y#vhost=v", Name{"v", "live", "y", "?vhost=v"}},
 	{"question mark alone", "rtmp://h/live", "", "y?", Name{"h", "live", "y", ""}},
 	{"parameters verbatim", "rtmp://h/live", "", "y?a=1&&b=?c#d&é", Name{"h", "live", "y", "?a=1&&b=?c#d&é"}},
 	{"flv prefix is a name", "rtmp://h/live", "", "mp4:y.mp4", Name{"h", "live", "mp4:y.mp4", ""}},

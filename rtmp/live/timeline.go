@@ -15,7 +15,8 @@ const (
 )
 
 // A step of one media type outside these bounds is a jump of the encoder's
-// clock; what is smaller, pauses included, is real time. Milliseconds.
+// clock, unless the other type is where the step leads; what is smaller,
+// pauses included, is real time. Milliseconds.
 const (
 	maxStepBack    = 1000
 	maxStepForward = 10000
@@ -67,17 +68,17 @@ func (t *Timeline) Next(typ uint8, raw uint32, info flv.Info) uint32 {
 	line := t.newest + int64(int32(raw+t.offset-uint32(t.newest)))
 	if !frame {
 		// A header in midstream: its time is kept where it makes sense.
-		if step := line - t.newest; step < -maxStepBack || step > maxStepForward {
+		if !normal(line - t.newest) {
 			return uint32(t.newest)
 		}
 		return uint32(max(line, t.start))
 	}
-	k := &t.tracks[0]
+	k, other := &t.tracks[0], &t.tracks[1]
 	if typ == flv.TypeVideo {
-		k = &t.tracks[1]
+		k, other = other, k
 	}
 	if t.mode == TimeFull {
-		line = t.correct(k, line)
+		line = t.correct(k, other, line)
 	}
 	k.seen, k.last = true, line // not the clamped one: steps before the base are normal too
 	line = max(line, t.start)
@@ -88,21 +89,28 @@ func (t *Timeline) Next(typ uint8, raw uint32, info flv.Info) uint32 {
 	return uint32(line)
 }
 
-// correct replaces a jump of one media type and moves the common offset, so
-// that the other type's next frame is already right.
-func (t *Timeline) correct(k *track, line int64) int64 {
+// correct replaces a jump of the clock and moves the common offset, so that
+// the other type's next frame is already right. A media type that comes back
+// after a long pause has not jumped: its time goes with the other's, which
+// went on (a muted microphone, slides with a new picture now and then).
+func (t *Timeline) correct(k, other *track, line int64) int64 {
 	if !k.seen {
 		k.step = firstStep
 		return line
 	}
-	step := line - k.last
-	if step >= -maxStepBack && step <= maxStepForward {
+	if step := line - k.last; normal(step) {
 		if step > 0 {
 			k.step = step
 		}
+		return line
+	}
+	if other.seen && normal(line-other.last) {
 		return line
 	}
 	fixed := k.last + k.step
 	t.offset += uint32(fixed - line)
 	return fixed
 }
+
+// normal reports whether a step is no jump.
+func normal(step int64) bool { return step >= -maxStepBack && step <= maxStepForward }

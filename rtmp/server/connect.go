@@ -28,7 +28,7 @@ func (c *session) connect(cmd *rtmp.Command) error {
 	ev.Vhost, ev.App = c.vhost.Name, c.app
 	c.accepted, err = c.ask(ev)
 	if err != nil {
-		return c.refuseConnect(cmd, rtmp.CodeConnectRejected, "Connection refused.", err)
+		return c.refuseConnect(cmd, rtmp.CodeConnectRejected, "Rejected by the server.", err)
 	}
 	c.chunkSize = c.vhost.ChunkSize
 	c.out = rtmp.AppendWindowAck(c.out, ourWindow)
@@ -39,7 +39,7 @@ func (c *session) connect(cmd *rtmp.Command) error {
 	})
 	c.out = rtmp.AppendCommand(c.out, c.chunkSize, 0, rtmp.CommandOnBWDone, 0.0, amf0Null)
 	c.state = stateConnected
-	c.log.Info("client connected", "ip", c.ip, "vhost", c.vhost.Name, "app", c.app, "page", cut(c.pageURL, maxQuoted))
+	c.log.Info("client connected", "ip", c.ip, "vhost", c.vhost.Name, "app", c.app, "page", maskURL(c.pageURL))
 	return nil
 }
 

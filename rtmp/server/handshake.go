@@ -55,7 +55,7 @@ func (c *session) handshake() error {
 
 func (c *session) readFull(b []byte) error {
 	n, err := io.ReadFull(c.conn, b)
-	c.received += uint64(n)
+	c.received.Add(uint64(n))
 	if err == nil {
 		return nil
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"srs/amf0"
@@ -206,24 +208,35 @@ func TestLinesAreLimited(t *testing.T) {
 	}
 }
 
-func TestLineLimitCounts(t *testing.T) {
-	var l lineLimit
-	now := time.Now()
-	written := 0
-	for range 25 {
-		if ok, _ := l.allow("a", now); ok {
-			written++
+func TestLineLimitSumsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out logBuffer
+		l := lineLimit{log: slog.New(slog.NewTextHandler(&out, nil))}
+		for range 25 {
+			l.warn("a", "line a")
 		}
-	}
-	if written != linesPerReason {
-		t.Errorf("%d lines in one window, want %d", written, linesPerReason)
-	}
-	if ok, left := l.allow("b", now); !ok || left != 0 {
-		t.Error("another reason has its own bound")
-	}
-	if ok, left := l.allow("a", now.Add(lineWindow)); !ok || left != 25-linesPerReason {
-		t.Errorf("the next window: %v, %d left out", ok, left)
-	}
+		l.warn("b", "line b")
+		if n := strings.Count(out.String(), "line a"); n != linesPerReason {
+			t.Errorf("%d lines in one second, want %d", n, linesPerReason)
+		}
+		if !strings.Contains(out.String(), "line b") {
+			t.Error("another reason has its own bound")
+		}
+		time.Sleep(lineWindow) // of the bubble
+		synctest.Wait()
+		if s := out.String(); strings.Count(s, "left out") != 1 || !strings.Contains(s, "reason=a lines=15") {
+			t.Errorf("the sum is missing:\n%s", s)
+		}
+		for range 12 {
+			l.warn("a", "line a")
+		}
+		l.flush()
+		if s := out.String(); !strings.Contains(s, "reason=a lines=2") {
+			t.Errorf("flush does not sum up:\n%s", s)
+		}
+		time.Sleep(lineWindow)
+		synctest.Wait()
+	})
 }
 
 func TestMaxConnections(t *testing.T) {

@@ -12,26 +12,28 @@ import (
 // startPlay decides about a play: the name, then on_play. The stream need not
 // be published: the player waits.
 func (c *session) startPlay(cmd *rtmp.Command) error {
-	refuse := func(text string, err error) error {
-		c.reply(func(dst []byte) []byte {
-			return rtmp.AppendStatus(dst, c.size(), "error", rtmp.CodePlayFailed, text)
-		})
+	refuse := func(code, text string, err error) error {
+		c.reply(func(dst []byte) []byte { return rtmp.AppendStatus(dst, c.size(), "error", code, text) })
 		return err
 	}
 	if c.state != stateConnected {
-		return refuse("This connection has a stream already.", nil)
+		return refuse(rtmp.CodePlayFailed, "This connection has a stream already.", nil)
 	}
 	name, vhost, err := c.streamName(cmd)
 	if err != nil {
-		return refuse("The stream name is not accepted.", err)
+		return refuse(nameCode(err, rtmp.CodePlayFailed), "The stream name is not accepted.", err)
 	}
 	ev := c.event(hook.OnPlay)
 	ev.Vhost, ev.App, ev.Stream, ev.Param = vhost.Name, name.App, name.Stream, name.Param
 	accepted, err := c.ask(ev)
-	if !accepted {
-		return refuse("Play refused.", err)
-	}
 	ev.Action, ev.PageURL = hook.OnStop, ""
+	if err != nil {
+		if accepted { // but the client is gone
+			ev.Reason = c.tellReason(err)
+			c.hooks.Tell(ev)
+		}
+		return refuse(rtmp.CodePlayFailed, "Play refused.", err)
+	}
 	p := newPlayer(c, ev)
 	key := live.Key{Vhost: vhost.Name, App: name.App, Stream: name.Stream}
 	p.sub = c.server.Registry.Subscribe(key, vhost.Play.QueueLength, c.chunkSize, func() {})
@@ -40,9 +42,6 @@ func (c *session) startPlay(cmd *rtmp.Command) error {
 	c.server.counts.players.Add(1)
 	c.server.counts.played.Add(1)
 	c.state, c.served, c.created = statePlaying, true, 0
-	if err != nil { // accepted, but the client is gone
-		return err
-	}
 	arg, _ := cmd.StringArg(0)
 	p.inject(func(dst []byte) []byte {
 		dst = append(dst, c.out...)

@@ -43,7 +43,7 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 	}
 	name, vhost, err := c.streamName(cmd)
 	if err != nil {
-		return refuse(rtmp.CodePublishBadName, "The stream name is not accepted.", err)
+		return refuse(nameCode(err, rtmp.CodePublishBadName), "The stream name is not accepted.", err)
 	}
 	key := live.Key{Vhost: vhost.Name, App: name.App, Stream: name.Stream}
 	reserved, err := c.server.Registry.Reserve(key)
@@ -54,11 +54,15 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 	ev := c.event(hook.OnPublish)
 	ev.Vhost, ev.App, ev.Stream, ev.Param = vhost.Name, name.App, name.Stream, name.Param
 	accepted, err := c.ask(ev)
-	if !accepted {
+	ev.Action = hook.OnUnpublish
+	if err != nil {
+		if accepted { // but the client is gone; told before the name is free
+			ev.Reason = c.tellReason(err)
+			c.hooks.Tell(ev)
+		}
 		reserved.Release()
 		return refuse(rtmp.CodePublishDenied, "Publish denied.", err)
 	}
-	ev.Action = hook.OnUnpublish
 	now := time.Now()
 	c.publish = &publish{
 		event: ev, begun: now, last: now, armed: now,
@@ -72,9 +76,6 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 	c.state, c.served, c.created = statePublishing, true, 0
 	c.reader.Limits = fullLimits
 	c.setDeadline(now.Add(c.publish.first))
-	if err != nil { // accepted, but the client is gone
-		return err
-	}
 	c.out = rtmp.AppendCommand(c.out, c.chunkSize, rtmp.StreamID, "onFCPublish", 0.0, amf0Null, amf0.Object{
 		{Key: "code", Value: rtmp.CodePublishStart}, {Key: "description", Value: "Started publishing stream."},
 	})
@@ -101,6 +102,15 @@ func (c *session) streamName(cmd *rtmp.Command) (rtmp.Name, *conf.Vhost, error) 
 	return name, vhost, nil
 }
 
+// nameCode is the status for a name that is refused: a vhost that does not
+// exist has one of its own.
+func nameCode(err error, otherwise string) string {
+	if reasonOf(err) == reasonNoVhost {
+		return rtmp.CodeConnectInvalidApp
+	}
+	return otherwise
+}
+
 // settings are what the relay needs to know of a vhost.
 func settings(v *conf.Vhost) live.Settings {
 	s := live.Settings{
@@ -120,10 +130,11 @@ func settings(v *conf.Vhost) live.Settings {
 }
 
 // message relays one media message.
-func (p *publish) message(m chunk.Message) error {
+func (p *publish) message(c *session, m chunk.Message) error {
 	if !p.media {
 		p.media, p.armed = true, time.Time{} // from now on the shorter timeout
 	}
+	p.progress(c)
 	if len(m.Body) == 0 {
 		return nil
 	}
@@ -144,7 +155,7 @@ func (p *publish) message(m chunk.Message) error {
 	return nil
 }
 
-// progress notes that a whole message came. The socket's deadline is moved
+// progress notes that a whole media message came: pings keep no name. The socket's deadline is moved
 // now and then only; expired sets right what that makes too early.
 func (p *publish) progress(c *session) {
 	p.last = time.Now()

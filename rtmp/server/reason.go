@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -106,43 +108,18 @@ const (
 )
 
 // lineLimit writes log lines about misbehaving clients, a bounded number per
-// second and reason.
+// second and reason. What was left out is summed up when the second is over.
 type lineLimit struct {
 	log *slog.Logger // static after construction
 
 	mu      sync.Mutex
-	windows map[string]*window
+	windows map[string]*window // those that are open
 }
 
 type window struct {
-	start   time.Time
+	level   slog.Level
 	written int
 	left    int // lines left out
-}
-
-// allow reports whether a line may be written, and how many were left out
-// before it.
-func (l *lineLimit) allow(reason string, now time.Time) (ok bool, left int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := l.windows[reason]
-	if w == nil {
-		if l.windows == nil {
-			l.windows = make(map[string]*window)
-		}
-		w = &window{start: now}
-		l.windows[reason] = w
-	}
-	if now.Sub(w.start) >= lineWindow {
-		w.start, w.written = now, 0
-	}
-	if w.written >= linesPerReason {
-		w.left++
-		return false, 0
-	}
-	w.written++
-	left, w.left = w.left, 0
-	return true, left
 }
 
 func (l *lineLimit) warn(reason, text string, args ...any) {
@@ -150,12 +127,49 @@ func (l *lineLimit) warn(reason, text string, args ...any) {
 }
 
 func (l *lineLimit) write(level slog.Level, reason, text string, args ...any) {
-	ok, left := l.allow(reason, time.Now())
-	if !ok {
-		return
+	if l.allow(level, reason) {
+		l.log.Log(context.Background(), level, text, args...)
 	}
-	if left > 0 {
-		args = append(args, "like_it_before", left)
+}
+
+// allow reports whether a line may be written.
+func (l *lineLimit) allow(level slog.Level, reason string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.windows[reason]
+	if w == nil {
+		if l.windows == nil {
+			l.windows = make(map[string]*window)
+		}
+		w = &window{level: level}
+		l.windows[reason] = w
+		time.AfterFunc(lineWindow, func() { l.close(reason) })
 	}
-	l.log.Log(context.Background(), level, text, args...)
+	if w.written >= linesPerReason {
+		w.left++
+		return false
+	}
+	w.written++
+	return true
+}
+
+// close ends a reason's second.
+func (l *lineLimit) close(reason string) {
+	l.mu.Lock()
+	w := l.windows[reason]
+	delete(l.windows, reason)
+	l.mu.Unlock()
+	if w != nil && w.left > 0 {
+		l.log.Log(context.Background(), w.level, "more lines like it were left out", "reason", reason, "lines", w.left)
+	}
+}
+
+// flush sums up what is left out so far.
+func (l *lineLimit) flush() {
+	l.mu.Lock()
+	reasons := slices.Collect(maps.Keys(l.windows))
+	l.mu.Unlock()
+	for _, r := range reasons {
+		l.close(r)
+	}
 }

@@ -157,8 +157,10 @@ func (s *Server) accept(conn net.Conn) {
 
 func (s *Server) forget(c *session) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.sessions, c)
-	s.mu.Unlock()
+	s.counts.received.Add(c.received.Load())
+	s.counts.sent.Add(c.sent.Load())
 }
 
 // Shutdown stops accepting, ends every session and waits until all have told
@@ -176,6 +178,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	s.endGates()
 	defer s.memory.stop()
+	defer s.lines.flush()
 	for _, c := range open {
 		c.kick(reasonShutdown)
 	}
@@ -214,22 +217,27 @@ type Counters struct {
 	Publishers, Players int64  // now
 	Published, Played   uint64 // begun
 	Skips, Skipped      uint64 // times a slow player was moved on, messages it lost by it
-	Received, Sent      uint64 // bytes of connections that have ended
+	Received, Sent      uint64 // bytes
 	Streams             int    // names published or waited for now
 }
 
 // Counters returns the numbers as they are now.
 func (s *Server) Counters() Counters {
+	c := &s.counts
 	s.mu.Lock()
 	n := len(s.sessions)
+	received, sent := c.received.Load(), c.sent.Load()
+	for open := range s.sessions {
+		received += open.received.Load()
+		sent += open.sent.Load()
+	}
 	s.mu.Unlock()
-	c := &s.counts
 	return Counters{
 		Accepted: c.accepted.Load(), Refused: c.refused.Load(), Connections: n,
 		Publishers: c.publishers.Load(), Players: c.players.Load(),
 		Published: c.published.Load(), Played: c.played.Load(),
 		Skips: c.skips.Load(), Skipped: c.skipped.Load(),
-		Received: c.received.Load(), Sent: c.sent.Load(),
+		Received: received, Sent: sent,
 		Streams: s.Registry.Streams(),
 	}
 }

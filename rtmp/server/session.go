@@ -72,6 +72,8 @@ type session struct {
 
 	kicked atomic.Pointer[ending] // set by kick, by any goroutine
 	sent   atomic.Uint64
+	// Bytes read; written by who owns the session, read by anybody.
+	received atomic.Uint64
 
 	mu   sync.Mutex // guards changes of the two below, for kick
 	conn net.Conn   // not while a sender owns the session
@@ -85,7 +87,6 @@ type session struct {
 	out       []byte // replies that are not written yet
 	chunkSize int    // of what we send
 	deadline  time.Time
-	received  uint64
 	acked     uint64
 	window    uint64 // the client wants an acknowledgement this often; 0: never
 	created   int    // createStream calls since the last publish or play
@@ -141,12 +142,10 @@ func (c *session) goOn(err error) {
 	if c.accepted {
 		c.hooks.Tell(hook.Event{
 			Action: hook.OnClose, ClientID: c.id, IP: c.ip, Vhost: c.vhost.Name, App: c.app,
-			SendBytes: c.sent.Load(), RecvBytes: c.received, Reason: c.tellReason(err),
+			SendBytes: c.sent.Load(), RecvBytes: c.received.Load(), Reason: c.tellReason(err),
 		})
 	}
 	c.logEnd(err)
-	c.server.counts.received.Add(c.received)
-	c.server.counts.sent.Add(c.sent.Load())
 	c.close(err)
 }
 
@@ -307,10 +306,10 @@ func (c *session) more() error {
 
 // took counts bytes that were read, and acknowledges them when it is time.
 func (c *session) took(n int) {
-	c.received += uint64(n)
-	if c.window > 0 && c.received-c.acked >= max(c.window/2, minAckWindow) {
-		c.acked = c.received
-		c.reply(func(dst []byte) []byte { return rtmp.AppendAck(dst, uint32(c.received)) })
+	total := c.received.Add(uint64(n))
+	if c.window > 0 && total-c.acked >= max(c.window/2, minAckWindow) {
+		c.acked = total
+		c.reply(func(dst []byte) []byte { return rtmp.AppendAck(dst, uint32(total)) })
 	}
 }
 
@@ -377,9 +376,6 @@ func (c *session) flush() error {
 
 // handle acts on one message.
 func (c *session) handle(m chunk.Message) error {
-	if c.publish != nil {
-		c.publish.progress(c)
-	}
 	unknown := c.unknown
 	c.unknown = 0
 	switch m.Type {
@@ -415,7 +411,7 @@ func (c *session) handle(m chunk.Message) error {
 func (c *session) media(m chunk.Message) error {
 	switch {
 	case c.state == statePublishing:
-		return c.publish.message(m)
+		return c.publish.message(c, m)
 	case c.served, m.Type == rtmp.TypeData, m.Type == rtmp.TypeDataAMF3:
 		return nil
 	}
@@ -513,7 +509,7 @@ func (c *session) tellReason(err error) string {
 func (c *session) logEnd(err error) {
 	reason := reasonOf(err)
 	args := []any{
-		"ip", c.ip, "phase", c.state.String(), "reason", reason, "received", c.received, "sent", c.sent.Load(),
+		"ip", c.ip, "phase", c.state.String(), "reason", reason, "received", c.received.Load(), "sent", c.sent.Load(),
 		"took", time.Since(c.begun).Round(time.Millisecond).String(),
 	}
 	if c.wanted.Stream != "" {

@@ -33,13 +33,22 @@ func maskParam(param string) string {
 	var b strings.Builder
 	for i, pair := range strings.Split(strings.TrimPrefix(param, "?"), "&") {
 		b.WriteString([]string{"&", "?"}[btoi(i == 0)])
-		key, _, found := strings.Cut(pair, "=")
-		b.WriteString(key)
-		if found {
-			b.WriteString("=***")
+		if key, _, found := strings.Cut(pair, "="); found {
+			b.WriteString(key + "=")
 		}
+		b.WriteString("***") // what is no pair is a token for all we know
 	}
 	return cut(b.String(), maxQuoted)
+}
+
+// maskURL is a page's URL for a log line, its parameters masked.
+func maskURL(url string) string {
+	page, query, found := strings.Cut(url, "?")
+	page = cut(page, maxQuoted)
+	if found {
+		page += maskParam("?" + query)
+	}
+	return page
 }
 
 func btoi(b bool) int {
