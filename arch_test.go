@@ -22,7 +22,7 @@ var imports = map[string][]string{
 	"srs/rtmp/server":   {"srs/rtmp", "srs/rtmp/chunk", "srs/rtmp/live", "srs/amf0", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/dvr":           {"srs/rtmp/live", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/hook/receiver": {"srs/hook"},
-	"srs/bench":         {"srs/rtmp", "srs/flv", "srs/amf0"},
+	"srs/bench":         {"srs/rtmp", "srs/rtmp/chunk", "srs/flv", "srs/amf0"},
 	"srs/bench/e2e":     {},
 	"srs/rtmp":          {"srs/rtmp/chunk", "srs/flv", "srs/amf0"},
 	"srs/rtmp/live":     {"srs/rtmp/chunk", "srs/flv"},

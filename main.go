@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -108,13 +109,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitConfig
 	}
 	if *test {
-		for _, w := range config.Warnings {
-			fmt.Fprintf(stderr, "%v\n", w)
+		for _, w := range warnings(config, config.WorkDir) {
+			fmt.Fprintln(stderr, w)
+		}
+		if err := checkDescriptors(config.MaxConnections); err != nil {
+			fmt.Fprintf(stderr, "srs: %v\n", err)
+			return exitConfig
 		}
 		fmt.Fprintf(stdout, "srs: the configuration %s is good\n", source.name)
 		return exitOK
 	}
-	if err := serve(source, config, stdout); err != nil {
+	if err := serve(source, config, stdout, stderr); err != nil {
 		fmt.Fprintf(stderr, "srs: %v\n", err)
 		return exitFailed
 	}
@@ -186,7 +191,7 @@ func (p *process) rules(vhost string) (*hook.Rules, bool) {
 }
 
 // serve runs the server until a signal ends it.
-func serve(src source, config *conf.Config, stdout io.Writer) error {
+func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ) // a closed pipe or a file size limit is an error, not an end
@@ -230,6 +235,12 @@ func serve(src source, config *conf.Config, stdout io.Writer) error {
 		go func() { failed <- p.server.Serve(ln) }()
 	}
 	greet(stdout, listeners[0].Addr())
+	if config.Log.Tank != "console" { // whoever started it should see where to look
+		for _, w := range warnings(config, cwd) {
+			fmt.Fprintln(stderr, w)
+		}
+		fmt.Fprintf(stdout, "The log is in %s.\n", config.Log.File)
+	}
 	for {
 		select {
 		case err := <-failed:
@@ -319,6 +330,10 @@ func (p *process) reload() {
 		return
 	}
 	old := p.conf()
+	if err := checkDescriptors(config.MaxConnections); err != nil {
+		p.log.Error("reload: nothing was changed", "error", err.Error())
+		return
+	}
 	if err := p.useLog(config); err != nil {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
@@ -341,14 +356,34 @@ func (p *process) reload() {
 	p.log.Info("configuration reloaded", "config", p.source.name)
 }
 
-// warn repeats what the configuration says and the server does not do.
 func (p *process) warn(config *conf.Config) {
+	for _, w := range warnings(config, p.cwd) {
+		p.log.Warn(w)
+	}
+}
+
+// warnings are what an owner should know of a configuration that is good: what
+// it says and the server does not do, and what will fail when it is needed.
+// Relative paths are below dir.
+func warnings(config *conf.Config, dir string) []string {
+	var list []string
 	for _, w := range config.Warnings {
-		p.log.Warn(w.String())
+		list = append(list, w.String())
 	}
 	if config.Daemon {
-		p.log.Warn("daemon on: srs stays in the foreground; run it under systemd")
+		list = append(list, "daemon on: srs stays in the foreground; run it under systemd")
 	}
+	if !slices.ContainsFunc(config.Vhosts, func(v *conf.Vhost) bool { return v.Enabled }) {
+		list = append(list, fmt.Sprintf("no vhost is enabled: every client is refused; \"vhost %s { }\" serves all", conf.DefaultVhost))
+	}
+	for _, v := range config.Vhosts {
+		if v.Enabled && v.DVR.Enabled {
+			if err := dvr.Check(v.DVR.Path, dir); err != nil {
+				list = append(list, fmt.Sprintf("vhost %s: dvr_path %s: nothing can be recorded there at the moment: %v", v.Name, v.DVR.Path, err))
+			}
+		}
+	}
+	return list
 }
 
 // useLog turns the log to where a configuration says.
@@ -373,7 +408,7 @@ func (p *process) printCounters() {
 		"skips", c.Skips, "skipped", c.Skipped, "received", c.Received, "sent", c.Sent)
 	counts := p.hooks.Counters()
 	for _, a := range []hook.Action{hook.OnConnect, hook.OnClose, hook.OnPublish, hook.OnUnpublish, hook.OnPlay, hook.OnStop, hook.OnDVR} {
-		if n, ok := counts[a]; ok {
+		if n, ok := counts[a]; ok && n != (hook.Counts{}) {
 			p.log.Info("counters", "action", string(a), "asked", n.Asked, "accepted", n.Accepted, "refused", n.Refused,
 				"told", n.Told, "delivered", n.Delivered, "failed", n.Failed, "dropped", n.Dropped)
 		}
@@ -442,7 +477,8 @@ func lockPid(path string) (unlock func(), err error) {
 		holder := make([]byte, 32)
 		n, _ := f.ReadAt(holder, 0)
 		f.Close()
-		return nil, fmt.Errorf("pid: srs is already running: %s is locked by process %q", path, strings.TrimSpace(string(holder[:n])))
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder[:n])))
+		return nil, fmt.Errorf("pid: srs is already running: %s is locked by process %d", path, pid)
 	}
 	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteString(strconv.Itoa(os.Getpid()))

@@ -101,7 +101,7 @@ var globalDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.ChunkSize = v.number() }},
 	{spell: spell("vhost.tcp_nodelay"), shape: shapeOnOff, def: "off", effect: atConnect,
 		set: func(t *target, v *values) { t.vhost.Play.TCPNodelay = v.onOff() }},
-	{spell: spell("vhost.min_latency", "vhost.play.min_latency"), shape: shapeOnOff, def: "off", effect: atConnect,
+	{spell: spell("vhost.min_latency", "vhost.play.min_latency"), shape: shapeOnOff, def: "off", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.Play.MinLatency = v.onOff() }},
 }
 
@@ -114,7 +114,7 @@ var playDirectives = []*directive{
 	{spell: spell("vhost.play.queue_length", "vhost.queue_length"), shape: shapeNumber, unit: "s", min: 1, max: 3600, def: "30", effect: atConnect,
 		set: func(t *target, v *values) { t.vhost.Play.QueueLength = v.duration() }},
 	// SRS: 350. Without a number the server batches by itself.
-	{spell: spell("vhost.play.mw_latency", "vhost.mw_latency"), shape: shapeNumber, unit: "ms", min: 0, max: 60_000, effect: atConnect,
+	{spell: spell("vhost.play.mw_latency", "vhost.mw_latency"), shape: shapeNumber, unit: "ms", min: 0, max: 60_000, effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.Play.MWLatency = v.duration() }},
 	{spell: spell("vhost.play.time_jitter", "vhost.time_jitter"), shape: shapeChoice, words: jitterWords, def: "full", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.Play.TimeJitter = v.jitter() }},

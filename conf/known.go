@@ -23,7 +23,7 @@ var unserved = func() map[string]string {
 			cluster dash exec in_ack_size out_ack_size rtc srt`,
 		"vhost.play":       `mix_correct atc_auto mw_msgs send_min_interval reduce_sequence_header`,
 		"vhost.publish":    `mr mr_latency parse_sps try_annexb_first kickoff_for_idle`,
-		"vhost.http_hooks": `on_hls on_hls_notify`,
+		"vhost.http_hooks": `on_hls on_hls_notify on_dvr_reap_segment on_dvr_hss_reap_flv`,
 	} {
 		for name := range strings.FieldsSeq(names) {
 			m[join(scope, name)] = ""

@@ -190,44 +190,52 @@ func TestNoSpace(t *testing.T) {
 	})
 }
 
-// TestNoPermission: EACCES on open. Root may write anywhere, so there it runs in
-// a process of its own without that power.
+// TestNoPermission: EACCES on open.
 func TestNoPermission(t *testing.T) {
-	if os.Getuid() == 0 && os.Getenv("DVR_TEST_POWERLESS") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestNoPermission$", "-test.v")
-		cmd.Env = append(os.Environ(), "DVR_TEST_POWERLESS=1")
-		done := make(chan error)
-		go func() { // on a thread that is not used again
-			runtime.LockOSThread()
-			err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_DAC_OVERRIDE, 0, 0, 0)
-			if err == nil {
-				var out []byte
-				if out, err = cmd.CombinedOutput(); err != nil {
-					err = fmt.Errorf("%w\n%s", err, out)
-				}
+	withoutPower(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv")
+			if err := os.Chmod(s.cwd, 0o555); err != nil {
+				t.Fatal(err)
 			}
-			done <- err
-		}()
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
+			f := s.start("x")
+			f.send(key(0))
+			f.unpublish()
+			if err := os.Chmod(s.cwd, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(s.log(), "permission denied") || len(s.events()) != 0 {
+				t.Errorf("log %q", s.log())
+			}
+		})
+	})
+}
+
+// withoutPower runs a test as somebody who may not write everywhere. Root may,
+// so for root it runs in a process of its own without that power.
+func withoutPower(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	if os.Getuid() != 0 || os.Getenv("DVR_TEST_POWERLESS") != "" {
+		test(t)
 		return
 	}
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, "[stream].flv")
-		if err := os.Chmod(s.cwd, 0o555); err != nil {
-			t.Fatal(err)
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "DVR_TEST_POWERLESS=1")
+	done := make(chan error)
+	go func() { // on a thread that is not used again
+		runtime.LockOSThread()
+		err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_DAC_OVERRIDE, 0, 0, 0)
+		if err == nil {
+			var out []byte
+			if out, err = cmd.CombinedOutput(); err != nil {
+				err = fmt.Errorf("%w\n%s", err, out)
+			}
 		}
-		f := s.start("x")
-		f.send(key(0))
-		f.unpublish()
-		if err := os.Chmod(s.cwd, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(s.log(), "permission denied") || len(s.events()) != 0 {
-			t.Errorf("log %q", s.log())
-		}
-	})
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestWriteFails: a descriptor that fails at everything. The file keeps the first

@@ -78,7 +78,7 @@ func TestSecondServer(t *testing.T) {
 	cmd := exec.Command(srsBinary, "-c", again)
 	cmd.Dir, cmd.Env = t.TempDir(), cleanEnv()
 	p := startProcess(t, cmd)
-	if code := p.exit(t, longest); code != 1 || !strings.Contains(p.text(), fmt.Sprintf(`process "%d"`, s.pid)) {
+	if code := p.exit(t, longest); code != 1 || !strings.Contains(p.text(), fmt.Sprintf(`process %d`, s.pid)) {
 		t.Errorf("exit code %d:\n%s", code, p.text())
 	}
 }

@@ -58,8 +58,9 @@ func TestHangingGate(t *testing.T) {
 	other.undisturbed(t, before)
 }
 
-// TestLeavingDuringGate has clients go away while the endpoint thinks: their
-// question is withdrawn, their name is free, nothing of them stays.
+// TestLeavingDuringGate has clients go away while the endpoint thinks: after a
+// moment their question is withdrawn and their name is free. The endpoint has
+// heard the question and may have said yes, so it hears the end too.
 func TestLeavingDuringGate(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -88,7 +89,7 @@ func TestLeavingDuringGate(t *testing.T) {
 				test.leave(c)
 				begun := time.Now()
 				rcv.until(t, "the server to hang up", func() bool { return rcv.leftNow() > left })
-				if took := time.Since(begun); took > time.Second {
+				if took := time.Since(begun); took > 3*time.Second {
 					t.Errorf("%s: the question was withdrawn %v after the client", gate, took)
 				}
 				rcv.always(gate, reply{})
@@ -108,15 +109,10 @@ func TestLeavingDuringGate(t *testing.T) {
 				return len(s.matching(mark, "connections=0 publishers=0 players=0 streams=0")) == 1
 			})
 			s.stop(t, syscall.SIGTERM)
-			// Two connections were accepted and left during their gate, one
-			// published: on_close for three, ends of begins for the last.
-			for action, want := range map[string]int{"on_unpublish": 1, "on_stop": 0} {
-				if n := len(rcv.of(action, "")); n != want {
-					t.Errorf("%d times %s, want %d; calls: %q", n, action, want, rcv.actions(""))
+			for begin, end := range map[string]string{"on_connect": "on_close", "on_publish": "on_unpublish", "on_play": "on_stop"} {
+				if begun, ended := len(rcv.of(begin, "")), len(rcv.of(end, "")); begun != ended || begun == 0 {
+					t.Errorf("%d times %s and %d times %s; calls: %q", begun, begin, ended, end, rcv.actions(""))
 				}
-			}
-			if closed, opened := len(rcv.of("on_close", "")), len(rcv.of("on_connect", "")); closed != opened-1 {
-				t.Errorf("%d on_connect, one of them not accepted, and %d on_close", opened, closed)
 			}
 		})
 	}

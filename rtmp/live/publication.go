@@ -18,7 +18,7 @@ type Settings struct {
 	ChunkSize int // of the bytes for players
 	Time      TimeMode
 	GopCache  bool
-	MaxFrames int   // of the run behind the bookmark
+	MaxFrames int   // of the run behind the bookmark; 0: no limit
 	Flush     Flush // when players are woken
 }
 
@@ -188,7 +188,7 @@ func (p *Publication) boundMarkLocked(line uint32) {
 	if m.block == nil {
 		return
 	}
-	if p.frames > p.settings.MaxFrames || p.bytes-m.bytes > maxMarkBytes || int32(line-m.line) > maxMarkTime {
+	if limit := p.settings.MaxFrames; limit > 0 && p.frames > limit || p.bytes-m.bytes > maxMarkBytes || int32(line-m.line) > maxMarkTime {
 		p.stream.dropMarkLocked()
 	}
 }

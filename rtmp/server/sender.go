@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"io"
 	"os"
 	"runtime"
@@ -381,5 +380,3 @@ func rawRead(fd int, b []byte) (int, unix.Errno) {
 	}
 	return int(n), 0
 }
-
-var errNotASocket = errors.New("the connection has no descriptor")

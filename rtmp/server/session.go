@@ -121,9 +121,6 @@ func newSession(s *Server, conn net.Conn, id uint64) *session {
 // begun is ended here, once, in this order: publish or play, connection.
 func (c *session) run() { c.goOn(c.serve()) }
 
-// errHandedOver says that the session has no goroutine any more.
-var errHandedOver = errors.New("server: handed over to a sender")
-
 // goOn is what comes after serve, or after a sender.
 func (c *session) goOn(err error) {
 	if err == errHandedOver {
@@ -183,49 +180,6 @@ func (c *session) kick(reason string) {
 		return
 	}
 	c.conn.SetDeadline(longAgo)
-}
-
-// handOver has the session given to a sender, as soon as its goroutine is
-// through with it. The sender gets a descriptor of its own; when the first is
-// closed Go's poller forgets the socket, which lives on.
-func (c *session) handOver(p *player) error {
-	fd, err := duplicate(c.conn)
-	if err != nil {
-		return &ending{reason: reasonReset, text: "the socket cannot be handed over: " + err.Error(), expected: true}
-	}
-	p.fd, p.sender = fd, c.server.nextSender()
-	p.sub.Notify(func() { p.sender.wake(p) })
-	c.pending = append(c.pending, c.reader.Rest()...)
-	c.reader.Feed(nil)
-	c.input.release()
-	return errHandedOver
-}
-
-// comeBack gives the session a goroutine again: this one. err is why it ends;
-// without one the play is over and the connection goes on.
-func (c *session) comeBack(fd int, err error) {
-	conn, connErr := adopt(fd)
-	if connErr != nil {
-		conn = closedConn
-		if err == nil {
-			err = &ending{reason: reasonReset, text: connErr.Error(), expected: true}
-		}
-	}
-	c.mu.Lock()
-	c.conn, c.with = conn, nil
-	if c.kicked.Load() != nil {
-		conn.SetDeadline(longAgo)
-	}
-	c.mu.Unlock()
-	c.input = newInput(conn)
-	setNoDelay(conn, true)
-	if err == nil {
-		c.endPlay(nil)
-		c.state, c.created = stateConnected, 0
-		c.setDeadline(time.Now().Add(againTime))
-		err = c.messages()
-	}
-	c.goOn(err)
 }
 
 // cutOff closes the socket of a session that does not end by itself.

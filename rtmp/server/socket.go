@@ -3,7 +3,6 @@ package server
 import (
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 
@@ -80,40 +79,6 @@ func lingerClose(conn net.Conn) {
 
 // setNagle switches Nagle's algorithm on, on a descriptor.
 func setNagle(fd int) { unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 0) }
-
-// duplicate returns a second descriptor of a connection's socket. It stays
-// open, and the connection with it, when the first is closed.
-func duplicate(conn net.Conn) (int, error) {
-	c, ok := conn.(syscall.Conn)
-	if !ok {
-		return -1, errNotASocket
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	fd := -1
-	var dupErr error
-	if err := raw.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
-		return -1, err
-	}
-	return fd, dupErr
-}
-
-// adopt makes a connection of a descriptor, which it takes.
-func adopt(fd int) (net.Conn, error) {
-	f := os.NewFile(uintptr(fd), "rtmp")
-	defer f.Close() // FileConn has its own copy
-	return net.FileConn(f)
-}
-
-// closedConn stands for a connection that is lost.
-var closedConn net.Conn = func() net.Conn {
-	c, d := net.Pipe()
-	c.Close()
-	d.Close()
-	return c
-}()
 
 func peerIP(conn net.Conn) string {
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
