@@ -30,7 +30,7 @@ run: build
 	./srs -c conf/srs.conf
 
 demo: build bench
-	./bench/bench demo -srs ./srs
+	mkdir -p objs && TMPDIR=$(CURDIR)/objs ./bench/bench demo -srs ./srs -keep
 
 # The programs that tests drive, by package name; nothing is done where they are.
 tools:

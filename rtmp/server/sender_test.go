@@ -1,0 +1,230 @@
+package server
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"srs/amf0"
+	"srs/flv"
+	"srs/rtmp"
+)
+
+// numbered is a frame that carries its number and whose size says so too.
+func numbered(n int) []byte {
+	b := videoFrame(n%25 == 0, 0, 200+n*37%9000)
+	binary.BigEndian.PutUint32(b[6:], uint32(n))
+	return b
+}
+
+// watch plays until stop says so or a bound of frames, and checks that from the
+// keyframe it begins with every frame is there. It returns how many came.
+func watch(c *rtmp.Conn, stop func(n int) bool) (int, error) {
+	last := -1
+	for n := 0; ; {
+		m, err := c.ReadMessage()
+		if err != nil {
+			return n, err
+		}
+		if m.Type != flv.TypeVideo || flv.Sniff(m.Type, m.Body)&flv.VideoFrame == 0 {
+			continue
+		}
+		got := int(binary.BigEndian.Uint32(m.Body[6:]))
+		switch {
+		case len(m.Body) != len(numbered(got)):
+			return n, errors.New("a frame of a wrong size")
+		case last < 0 && got%25 != 0:
+			return n, errors.New("the first frame is no keyframe")
+		case last >= 0 && got != last+1:
+			return n, errors.New("a frame is missing")
+		}
+		last = got
+		if n++; stop(n) {
+			return n, nil
+		}
+	}
+}
+
+// TestSenderStorm: players come, go, stop and begin again on their connection,
+// leave without a word, while a stream runs. Nobody misses a frame; in the end
+// nothing is left (start checks that).
+func TestSenderStorm(t *testing.T) {
+	s := start(t, "min_latency on;")
+	p := s.publish("x")
+	send(t, p, 9, 0, videoHeader())
+	send(t, p, 9, 0, numbered(0))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	var published, watched atomic.Int64
+	wait.Go(func() {
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for n := 1; ctx.Err() == nil; n++ {
+			if err := p.WriteTag(6, flv.TypeVideo, uint32(n)*40, numbered(n)); err != nil {
+				t.Error(err)
+				return
+			}
+			published.Add(1)
+			<-tick.C
+		}
+	})
+	const players, rounds = 24, 12
+	var storm sync.WaitGroup
+	for i := range players {
+		storm.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 1))
+			var c *rtmp.Conn
+			for range rounds {
+				if c == nil {
+					var err error
+					if c, err = s.tryDial("x"); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				if err := c.Play(); err != nil {
+					t.Errorf("play: %v", err)
+					return
+				}
+				frames := 1 + rng.IntN(60)
+				n, err := watch(c, func(n int) bool { return n >= frames })
+				watched.Add(int64(n))
+				if err != nil {
+					t.Errorf("after %d frames: %v", n, err)
+					return
+				}
+				switch rng.IntN(4) {
+				case 0:
+					c.Close()
+					c = nil
+				case 1:
+					c.Conn.(*net.TCPConn).SetLinger(0)
+					c.Close()
+					c = nil
+				default:
+					if err := stopAndDrain(c); err != nil {
+						t.Errorf("closeStream: %v", err)
+						return
+					}
+				}
+			}
+			if c != nil {
+				c.Close()
+			}
+		})
+	}
+	storm.Wait()
+	cancel()
+	wait.Wait()
+	s.eventually(func() bool { return s.server.Counters().Players == 0 }, "players stay")
+	t.Logf("%d frames published, %d watched", published.Load(), watched.Load())
+}
+
+// stopAndDrain ends a play and reads up to the answer of a command behind it.
+func stopAndDrain(c *rtmp.Conn) error {
+	if err := c.WriteCommand("closeStream", 0.0, amf0.Null{}); err != nil {
+		return err
+	}
+	if err := c.WriteCommand("getStreamLength", 99.0, amf0.Null{}, "x"); err != nil {
+		return err
+	}
+	for {
+		m, err := c.ReadMessage()
+		if err != nil {
+			return err
+		}
+		if m.Type != rtmp.TypeCommand {
+			continue
+		}
+		if cmd, err := rtmp.ParseCommand(m.Type, m.Body); err == nil && cmd.Name == rtmp.CommandResult && cmd.Transaction == 99 {
+			return nil
+		}
+	}
+}
+
+// TestSlowAndQuickTogether: a player that reads in dribs gets every byte right;
+// its sender serves the others meanwhile.
+func TestSlowAndQuickTogether(t *testing.T) {
+	s := start(t, "min_latency on; queue_length 3600;")
+	p := s.publish("x")
+	slow := s.dial("x")
+	slow.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	if err := slow.Play(); err != nil {
+		t.Fatal(err)
+	}
+	const frames = 1500 // more than the sockets between them hold
+	var wait sync.WaitGroup
+	for range 2 * len(s.server.senders) {
+		quick := s.play("x")
+		wait.Go(func() {
+			if n, err := watch(quick, func(n int) bool { return n == frames }); err != nil {
+				t.Errorf("quick player, after %d frames: %v", n, err)
+			}
+		})
+	}
+	for n := range frames {
+		send(t, p, 9, uint32(n)*40, numbered(n))
+	}
+	wait.Wait() // the quick ones are through, the slow one has not begun
+	if n, err := watch(slow, func(n int) bool { return n == frames }); err != nil {
+		t.Errorf("slow player, after %d frames: %v", n, err)
+	}
+}
+
+// TestAdoptedDescriptor: what comes back from a sender is a connection again,
+// and no descriptor is left over.
+func TestAdoptedDescriptor(t *testing.T) {
+	a, b := loopback(t)
+	fd, err := duplicate(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	conn, err := adopt(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("still here")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 10)
+	if _, err := io.ReadFull(b, got); err != nil || string(got) != "still here" {
+		t.Errorf("%q, %v", got, err)
+	}
+	conn.SetReadDeadline(longAgo)
+	if _, err := conn.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a deadline gives %v: the runtime does not watch the socket", err)
+	}
+	conn.Close()
+	if n, err := b.Read(got); n != 0 || err != io.EOF {
+		t.Errorf("the other side reads %d, %v: a descriptor is left", n, err)
+	}
+	if _, err := duplicate(closedConn); err == nil {
+		t.Error("a pipe has no descriptor")
+	}
+}
+
+func loopback(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if a, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
