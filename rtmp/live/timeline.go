@@ -15,7 +15,7 @@ const (
 )
 
 // A step of one media type outside these bounds is a jump of the encoder's
-// clock, unless the other type is where the step leads; what is smaller,
+// clock, unless the other type has been where the step leads; what is smaller,
 // pauses included, is real time. Milliseconds.
 const (
 	maxStepBack    = 1000
@@ -91,20 +91,22 @@ func (t *Timeline) Next(typ uint8, raw uint32, info flv.Info) uint32 {
 
 // correct replaces a jump of the clock and moves the common offset, so that
 // the other type's next frame is already right. A media type that comes back
-// after a long pause has not jumped: its time goes with the other's, which
-// went on (a muted microphone, slides with a new picture now and then).
+// after a long pause has not jumped: it leads nowhere that the other, which
+// went on, has not been (a muted microphone, slides with a new picture now and
+// then; ffmpeg sends the sound far ahead of such slides).
 func (t *Timeline) correct(k, other *track, line int64) int64 {
 	if !k.seen {
 		k.step = firstStep
 		return line
 	}
-	if step := line - k.last; normal(step) {
+	switch step := line - k.last; {
+	case normal(step):
 		if step > 0 {
 			k.step = step
 		}
 		return line
-	}
-	if other.seen && normal(line-other.last) {
+	case step > 0 && line <= t.newest+maxStepForward,
+		other.seen && normal(line-other.last):
 		return line
 	}
 	fixed := k.last + k.step
