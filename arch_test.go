@@ -18,7 +18,7 @@ import (
 // imports says which of our packages each of our packages may use. Arrows
 // point down only: what is not here is not allowed.
 var imports = map[string][]string{
-	"srs":               {"srs/rtmp/server", "srs/rtmp/live", "srs/dvr", "srs/hook", "srs/hook/receiver", "srs/conf", "srs/conf/tank"},
+	"srs":               {"srs/rtmp/server", "srs/rtmp/live", "srs/dvr", "srs/hook", "srs/hook/receiver", "srs/conf", "srs/conf/tank", "srs/conf/pidfile"},
 	"srs/rtmp/server":   {"srs/rtmp", "srs/rtmp/chunk", "srs/rtmp/live", "srs/amf0", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/dvr":           {"srs/rtmp/live", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/hook/receiver": {"srs/hook"},
@@ -31,6 +31,7 @@ var imports = map[string][]string{
 	"srs/rtmp/chunk":    {},
 	"srs/conf":          {},
 	"srs/conf/tank":     {},
+	"srs/conf/pidfile":  {},
 	"srs/hook":          {},
 }
 

@@ -20,15 +20,13 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"srs/conf"
+	"srs/conf/pidfile"
 	"srs/conf/tank"
 	"srs/dvr"
 	"srs/hook"
@@ -112,7 +110,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		for _, w := range warnings(config, config.WorkDir) {
 			fmt.Fprintln(stderr, w)
 		}
-		if err := checkDescriptors(config.MaxConnections); err != nil {
+		if err := server.CheckDescriptors(config.MaxConnections); err != nil {
 			fmt.Fprintf(stderr, "srs: %v\n", err)
 			return exitConfig
 		}
@@ -211,15 +209,15 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 	if err := p.useLog(config); err != nil {
 		return err
 	}
-	if err := checkDescriptors(config.MaxConnections); err != nil {
+	if err := server.CheckDescriptors(config.MaxConnections); err != nil {
 		return err
 	}
-	unlock, err := lockPid(config.PidFile)
+	unlock, err := pidfile.Lock(config.PidFile)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	listeners, err := listen(config.Listen)
+	listeners, err := server.Listen(config.Listen)
 	if err != nil {
 		return err
 	}
@@ -330,7 +328,7 @@ func (p *process) reload() {
 		return
 	}
 	old := p.conf()
-	if err := checkDescriptors(config.MaxConnections); err != nil {
+	if err := server.CheckDescriptors(config.MaxConnections); err != nil {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
 	}
@@ -415,22 +413,6 @@ func (p *process) printCounters() {
 	}
 }
 
-// listen opens all addresses, or none.
-func listen(addresses []string) ([]net.Listener, error) {
-	var open []net.Listener
-	for _, a := range addresses {
-		ln, err := net.Listen("tcp", a)
-		if err != nil {
-			for _, ln := range open {
-				ln.Close()
-			}
-			return nil, fmt.Errorf("listen %s: %w", a, err)
-		}
-		open = append(open, ln)
-	}
-	return open, nil
-}
-
 // greet tells a newcomer what to type next.
 func greet(w io.Writer, addr net.Addr) {
 	host, port, _ := net.SplitHostPort(addr.String())
@@ -441,56 +423,6 @@ func greet(w io.Writer, addr net.Addr) {
 	fmt.Fprintf(w, "srs %s serves RTMP on %s. Publish and play, each in a terminal of its own:\n", version, addr)
 	fmt.Fprintf(w, "  ffmpeg -re -f lavfi -i testsrc2=size=640x360:rate=25 -f lavfi -i sine -c:v libx264 -g 50 -pix_fmt yuv420p -c:a aac -f flv %s\n", url)
 	fmt.Fprintf(w, "  ffplay %s        (or open it in VLC)\n", url)
-}
-
-// spareDescriptors are kept for recordings, callbacks and the log.
-const spareDescriptors = 256
-
-// checkDescriptors refuses a number of connections that cannot be had.
-func checkDescriptors(connections int) error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return nil // unknown: accept will say so
-	}
-	if need := uint64(connections + spareDescriptors); limit.Cur < need {
-		return fmt.Errorf("max_connections %d needs %d file descriptors, the limit is %d: raise it (ulimit -n %d, LimitNOFILE=) or lower max_connections",
-			connections, need, limit.Cur, need)
-	}
-	return nil
-}
-
-// lockPid writes the pid file and holds its lock, as SRS does: a second server
-// with the same file does not start.
-func lockPid(path string) (unlock func(), err error) {
-	if path == "" {
-		return func() {}, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o775); err != nil {
-		return nil, fmt.Errorf("pid: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("pid: %w", err)
-	}
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lock); err != nil {
-		holder := make([]byte, 32)
-		n, _ := f.ReadAt(holder, 0)
-		f.Close()
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder[:n])))
-		return nil, fmt.Errorf("pid: srs is already running: %s is locked by process %d", path, pid)
-	}
-	if err = f.Truncate(0); err == nil {
-		_, err = f.WriteString(strconv.Itoa(os.Getpid()))
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("pid: %w", err)
-	}
-	return func() {
-		os.Remove(path)
-		f.Close()
-	}, nil
 }
 
 // firstClientID leaves room for 8192 clients per millisecond since 2015, so

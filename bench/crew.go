@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// A crew runs the publishers and players of a run, a goroutine for each, and
-// gathers how they ended. One goroutine uses it.
+// A crew gathers how the publishers and players of a run ended. One goroutine uses it.
 type crew struct {
 	ends     chan error // room for all: no member waits to be gathered
 	begun    int
@@ -19,10 +18,18 @@ type crew struct {
 
 func newCrew(size int) *crew { return &crew{ends: make(chan error, size)} }
 
-// add runs one member; at most as many as newCrew was told.
+// add runs one member in a goroutine; at most as many as newCrew was told,
+// with those enlisted.
 func (c *crew) add(run func() error) {
+	ended := c.enlist()
+	go func() { ended(run()) }()
+}
+
+// enlist adds one member that others run; what it returns is to be called once,
+// at its end.
+func (c *crew) enlist() (ended func(error)) {
 	c.begun++
-	go func() { c.ends <- run() }()
+	return func(err error) { c.ends <- err }
 }
 
 // ended notes an end that was taken from ends.

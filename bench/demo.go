@@ -153,15 +153,20 @@ func (d *demoRun) stream(ctx context.Context) error {
 	f.crew, f.party = newCrew(1+demoPlayers), newParty(demoPlayers)
 	f.load = newLoad(&f.party.tally.window, 1)
 	f.senders = []*publisher{newPublisher(d.url, f.workload, f.load)}
+	request, err := newPlayRequest(d.url)
+	if err != nil {
+		return err
+	}
+	if f.crowd, err = newCrowd(f.party); err != nil {
+		return err
+	}
 	working, leave := context.WithCancel(ctx)
 	stop := make(chan struct{})
 	endSending := sync.OnceFunc(func() { close(stop); f.sending.Wait() })
-	defer func() { endSending(); leave(); f.crew.wait() }()
+	defer func() { endSending(); leave(); f.crowd.leave(); f.crew.wait() }()
 	join := func(text string) {
 		d.stdout.line("bench", text)
-		p := f.party.newPlayer(d.url, f.senders[0].stream)
-		f.receiver = append(f.receiver, p)
-		f.crew.add(func() error { return p.run(working) })
+		f.receiver = append(f.receiver, f.crowd.join(request, f.senders[0].stream, f.crew.enlist()))
 	}
 
 	join("the first player comes; it waits for the stream")
@@ -190,6 +195,7 @@ func (d *demoRun) stream(ctx context.Context) error {
 	missing := f.drain(ctx)
 	d.stdout.line("bench", "the publisher has ended, the players leave")
 	leave()
+	f.crowd.leave()
 	f.report = &report{Command: "demo", Workload: f.workload, Publishers: 1, Players: demoPlayers, Failures: f.crew.wait()}
 	f.conclude(missing)
 	return d.callbacks.wait(ctx, demoWants, eventTime)

@@ -30,12 +30,14 @@ type fanoutRun struct {
 	common
 	workload            workload
 	publishers, players int
+	sample              uint
 	host                host
 	stdout              io.Writer
 
 	crew     *crew
 	load     *load
 	party    *party
+	crowd    *crowd
 	senders  []*publisher
 	receiver []*player
 	sending  sync.WaitGroup // the publishers
@@ -51,6 +53,7 @@ func fanout(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	f.host.flags(fs)
 	fs.IntVar(&f.publishers, "publishers", 1, "how many streams")
 	fs.IntVar(&f.players, "players", 100, "how many players in all, spread over the streams")
+	fs.UintVar(&f.sample, "checksums", 1, checksumsText)
 	if err := parse(fs, args, stderr); err != nil {
 		return err
 	}
@@ -81,12 +84,20 @@ func (f *fanoutRun) run(ctx context.Context) error {
 		return err
 	}
 	f.crew = newCrew(f.publishers + f.players)
+	requests, err := newPlayRequests(urls)
+	if err != nil {
+		return err
+	}
 	f.party = newParty(f.players)
+	f.party.tally.sample = f.sample
+	if f.crowd, err = newCrowd(f.party); err != nil {
+		return err
+	}
 	f.load = newLoad(&f.party.tally.window, f.publishers)
 	working, leave := context.WithCancel(ctx)
 	stop := make(chan struct{})
 	endSending := sync.OnceFunc(func() { close(stop); f.sending.Wait() })
-	defer func() { endSending(); leave(); f.crew.wait() }()
+	defer func() { endSending(); leave(); f.crowd.leave(); f.crew.wait() }()
 
 	within := startTimeout + time.Duration(float64(max(f.publishers, f.players))/f.join*float64(time.Second))
 	stagger(ctx, f.publishers, f.join, func(i int) {
@@ -99,9 +110,7 @@ func (f *fanoutRun) run(ctx context.Context) error {
 		return err
 	}
 	stagger(ctx, f.players, f.join, func(i int) {
-		p := f.party.newPlayer(urls[i%f.publishers], f.senders[i%f.publishers].stream)
-		f.receiver = append(f.receiver, p)
-		f.crew.add(func() error { return p.run(working) })
+		f.receiver = append(f.receiver, f.crowd.join(requests[i%f.publishers], f.senders[i%f.publishers].stream, f.crew.enlist()))
 	})
 	if err := f.crew.await(ctx, "players have a keyframe", f.players, f.party.started, within); err != nil {
 		return err
@@ -112,6 +121,7 @@ func (f *fanoutRun) run(ctx context.Context) error {
 	endSending()
 	missing := f.drain(ctx)
 	leave()
+	f.crowd.leave()
 	f.report.Failures = f.crew.wait()
 	f.conclude(missing)
 	return nil
@@ -125,7 +135,7 @@ func (f *fanoutRun) measure(ctx context.Context) error {
 	if err := f.crew.attend(ctx, max(1, time.Until(from)), 0, nil, nil); err != nil {
 		return err
 	}
-	meter, err := newMeter(f.pid)
+	meter, err := newMeter(f.pid, f.crowd)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ Usage:
   bench publish [flags]   send synthetic streams
   bench play    [flags]   receive such streams and check them
   bench fanout  [flags]   both in one process: measure a server
+  bench compare [flags]   measure several servers in turns
+  bench floor   [flags]   the yardstick: the least that a server must do
   bench demo    -srs FILE show a server at work: callbacks, players, a recording
 
 "bench COMMAND -h" shows the flags. Exit status: 0 all was delivered intact,
@@ -42,7 +44,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
-		"publish": publish, "play": play, "fanout": fanout, "demo": demo,
+		"publish": publish, "play": play, "fanout": fanout, "demo": demo, "floor": floorCommand, "compare": compare,
 	}
 	if len(args) == 0 {
 		io.WriteString(stderr, usage)

@@ -53,6 +53,14 @@ func TestCommandLines(t *testing.T) {
 		{"play -players x", exitUsage, "invalid value"},
 		{"play -pid 999999999", exitFailed, "process 999999999"},
 		{"demo", exitUsage, "-srs is required"},
+		{"floor -coalesce -1s", exitUsage, "-coalesce"},
+		{"floor -listen nowhere", exitFailed, "missing port"},
+		{"compare", exitUsage, "-server is required"},
+		{"compare -h", exitOK, "-players"},
+		{"compare -server x", exitUsage, "NAME=COMMAND"},
+		{"compare -server a=b -server a=c", exitUsage, "two named"},
+		{"compare -server a=b -rounds 0", exitUsage, "-rounds"},
+		{"compare -server a={b}", exitUsage, "unknown placeholder"},
 		{"demo -srs /does/not/exist", exitFailed, "no such file"},
 	} {
 		var out bytes.Buffer
@@ -111,7 +119,7 @@ func TestReport(t *testing.T) {
 		"start":      {report{BadStart: 1}, "1 bad starts"},
 		"failed":     {report{Failures: []string{"player 1: reset"}}, "player 1: reset"},
 		"republish":  {report{Restarts: 1}, ""},
-		"saturated":  {report{OwnUse: 99, Machine: 99, Late: &quantiles{P99: 50}, Expected: 1, Delivered: 1}, ""},
+		"saturated":  {report{OwnUse: 99, LoopUse: 99, Machine: 99, Late: &quantiles{P99: 50}, Expected: 1, Delivered: 1}, ""},
 		"with a GB":  {report{Bytes: 2e9, Server: &serverFigures{CPU: 4}}, ""},
 		"no players": {report{Sent: 5}, ""},
 	} {
@@ -125,7 +133,7 @@ func TestReport(t *testing.T) {
 		if b, err := os.ReadFile(file); err != nil || json.Unmarshal(b, &read) != nil || read.Lost != c.r.Lost {
 			t.Errorf("%s: the JSON cannot be read: %v %s", name, err, b)
 		}
-		if c.r.Saturated != (name == "saturated") || name == "saturated" && len(c.r.Warnings) != 3 {
+		if c.r.Saturated != (name == "saturated") || name == "saturated" && len(c.r.Warnings) != 4 {
 			t.Errorf("%s: warnings %q", name, c.r.Warnings)
 		}
 		if name == "with a GB" && c.r.Server.PerGB != 2 {

@@ -40,6 +40,8 @@ func (c *common) check() error {
 	return nil
 }
 
+const checksumsText = "compare the checksum of one in so many `messages` of a player; the order of all is checked"
+
 // checkCount checks how many of something a flag asks for.
 func checkCount(name string, n int) error {
 	if n < 1 || n > 1_000_000 {

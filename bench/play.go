@@ -14,6 +14,7 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("play", flag.ContinueOnError)
 	var c common
 	c.flags(fs, 0, "how long to play; 0: until interrupted")
+	sample := fs.Uint("checksums", 1, checksumsText)
 	players := fs.Int("players", 1, "how many players in all, spread over the streams")
 	streams := fs.Int("publishers", 1, "how many streams there are, named as bench publish does")
 	if err := parse(fs, args, stderr); err != nil {
@@ -29,22 +30,29 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := raiseFiles(*players); err != nil {
 		return err
 	}
-	meter, err := newMeter(c.pid)
+	requests, err := newPlayRequests(urls)
 	if err != nil {
 		return err
 	}
 	group, crew := newParty(*players), newCrew(*players)
+	group.tally.sample = *sample
 	group.tally.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})
-	playing, leave := context.WithCancel(context.WithoutCancel(ctx))
-	defer leave()
+	crowd, err := newCrowd(group)
+	if err != nil {
+		return err
+	}
+	defer crowd.leave()
+	meter, err := newMeter(c.pid, crowd)
+	if err != nil {
+		return err
+	}
 	stagger(ctx, *players, c.join, func(i int) {
-		p := group.newPlayer(urls[i%*streams], 0)
-		crew.add(func() error { return p.run(playing) })
+		crowd.join(requests[i%*streams], 0, crew.enlist())
 	})
 	crew.attend(ctx, c.duration, c.progress, group.line, stdout) // an interrupt ends it as the duration does
 	r := &report{Command: "play", Publishers: *streams, Players: *players}
 	err = meter.read(r)
-	leave()
+	crowd.leave()
 	r.Failures = crew.wait()
 	r.count(&group.tally)
 	r.Join = group.join.quantiles()

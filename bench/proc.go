@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -15,10 +16,12 @@ import (
 // that Go has.
 const ticks = 100
 
-// procUsage is what a process has used so far, from /proc/PID/stat and status.
+// procUsage is what a process has used so far, from /proc/PID/stat, status and
+// its threads' status.
 type procUsage struct {
 	cpu       time.Duration // user and system
 	rss, peak int64         // bytes
+	switches  int64         // from one thread to another, of the threads that live
 }
 
 func readProc(pid int) (procUsage, error) {
@@ -54,7 +57,26 @@ func readProc(pid int) (procUsage, error) {
 			u.peak = kb << 10
 		}
 	}
+	u.switches = readSwitches(pid)
 	return u, nil
+}
+
+// readSwitches adds up the context switches of a process's threads. A thread
+// that ends meanwhile is left out.
+func readSwitches(pid int) int64 {
+	var sum int64
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range threads {
+		status, _ := os.ReadFile(path)
+		for line := range strings.Lines(string(status)) {
+			key, value, _ := strings.Cut(line, ":")
+			if key == "voluntary_ctxt_switches" || key == "nonvoluntary_ctxt_switches" {
+				n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+				sum += n
+			}
+		}
+	}
+	return sum
 }
 
 // ownCPU is the CPU time that this process has used.

@@ -30,7 +30,7 @@ func publish(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err := raiseFiles(*publishers); err != nil {
 		return err
 	}
-	meter, err := newMeter(c.pid)
+	meter, err := newMeter(c.pid, nil)
 	if err != nil {
 		return err
 	}

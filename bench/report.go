@@ -46,8 +46,9 @@ type report struct {
 
 	Server    *serverFigures `json:"server,omitempty"`
 	OwnCPU    float64        `json:"own_cpu_s"`
-	OwnUse    float64        `json:"own_cpu_percent"`     // of the CPUs we may use
-	Machine   float64        `json:"machine_cpu_percent"` // of all CPUs, by everybody
+	OwnUse    float64        `json:"own_cpu_percent"`                // of the CPUs we may use
+	LoopUse   float64        `json:"players_loop_percent,omitempty"` // of the time the loop that drives all players had work
+	Machine   float64        `json:"machine_cpu_percent"`            // of all CPUs, by everybody
 	Saturated bool           `json:"saturated"`
 
 	Warnings []string `json:"warnings,omitempty"`
@@ -56,12 +57,13 @@ type report struct {
 
 // serverFigures are those of the server's process in the window.
 type serverFigures struct {
-	PID     int     `json:"pid"`
-	CPU     float64 `json:"cpu_s"`
-	Percent float64 `json:"cpu_percent"` // of one CPU
-	PerGB   float64 `json:"cpu_s_per_gb,omitempty"`
-	RSS     int64   `json:"rss_bytes"`
-	Peak    int64   `json:"peak_rss_bytes"`
+	PID      int     `json:"pid"`
+	CPU      float64 `json:"cpu_s"`
+	Percent  float64 `json:"cpu_percent"` // of one CPU
+	PerGB    float64 `json:"cpu_s_per_gb,omitempty"`
+	RSS      int64   `json:"rss_bytes"`
+	Peak     int64   `json:"peak_rss_bytes"`
+	Switches int64   `json:"context_switches"`
 }
 
 type quantiles struct {
@@ -85,6 +87,8 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // meter measures processes over the window.
 type meter struct {
+	crowd   *crowd // nil: there are no players
+	idle    time.Duration
 	pid     int // of the server; 0: not known
 	server  procUsage
 	own     time.Duration
@@ -92,8 +96,11 @@ type meter struct {
 	begun   time.Time
 }
 
-func newMeter(pid int) (*meter, error) {
-	m := &meter{pid: pid, begun: time.Now(), own: ownCPU(), machine: readMachine()}
+func newMeter(pid int, c *crowd) (*meter, error) {
+	m := &meter{pid: pid, crowd: c, begun: time.Now(), own: ownCPU(), machine: readMachine()}
+	if c != nil {
+		m.idle = c.idle()
+	}
 	var err error
 	if pid != 0 {
 		m.server, err = readProc(pid)
@@ -108,6 +115,9 @@ func (m *meter) read(r *report) error {
 	r.OwnCPU = (ownCPU() - m.own).Seconds()
 	r.OwnUse = 100 * r.OwnCPU / took / float64(ownCPUs())
 	r.Machine = readMachine().busyPercent(m.machine)
+	if m.crowd != nil {
+		r.LoopUse = max(0, 100*(1-(m.crowd.idle()-m.idle).Seconds()/took))
+	}
 	if m.pid == 0 {
 		return nil
 	}
@@ -116,7 +126,7 @@ func (m *meter) read(r *report) error {
 		return err
 	}
 	cpu := (now.cpu - m.server.cpu).Seconds()
-	r.Server = &serverFigures{PID: m.pid, CPU: cpu, Percent: 100 * cpu / took, RSS: now.rss, Peak: now.peak}
+	r.Server = &serverFigures{PID: m.pid, CPU: cpu, Percent: 100 * cpu / took, RSS: now.rss, Peak: now.peak, Switches: now.switches - m.server.switches}
 	return nil
 }
 
@@ -144,6 +154,9 @@ func (r *report) conclude() {
 	if r.OwnUse >= saturatedPercent {
 		warn("bench itself used %.0f %% of its CPUs: latency and loss may be its own", r.OwnUse)
 	}
+	if r.LoopUse >= saturatedPercent {
+		warn("the loop of bench's players had work %.0f %% of the time: latency and loss may be its own", r.LoopUse)
+	}
 	if r.Machine >= busyPercent {
 		warn("the machine was %.0f %% busy: latency includes waiting for a CPU", r.Machine)
 	}
@@ -157,12 +170,16 @@ func (r *report) err() error {
 	switch {
 	case len(r.Failures) > 0:
 		return fmt.Errorf("%d failed, the first: %s", len(r.Failures), r.Failures[0])
-	case r.Lost+r.OutOfOrder+r.Duplicates+r.Corrupt+r.TimeBack+r.BadStart > 0:
+	case r.damage() > 0:
 		return fmt.Errorf("not intact: %s", r.faults())
 	case r.Delivered != r.Expected:
 		return fmt.Errorf("delivered %d of %d frames", r.Delivered, r.Expected)
 	}
 	return nil
+}
+
+func (r *report) damage() int64 {
+	return r.Lost + r.OutOfOrder + r.Duplicates + r.Corrupt + r.TimeBack + r.BadStart
 }
 
 func (r *report) faults() string {
@@ -196,9 +213,13 @@ func (r *report) print(w io.Writer) {
 		if s.PerGB > 0 {
 			fmt.Fprintf(w, ", %.2f CPU s/GB", s.PerGB)
 		}
-		fmt.Fprintf(w, ", RSS %.1f MB, peak %.1f MB\n", float64(s.RSS)/1e6, float64(s.Peak)/1e6)
+		fmt.Fprintf(w, ", RSS %.1f MB, peak %.1f MB, %d context switches\n", float64(s.RSS)/1e6, float64(s.Peak)/1e6, s.Switches)
 	}
-	fmt.Fprintf(w, "bench      %.2f CPU s (%.0f %% of its %d CPUs), machine %.0f %% busy\n", r.OwnCPU, r.OwnUse, ownCPUs(), r.Machine)
+	fmt.Fprintf(w, "bench      %.2f CPU s (%.0f %% of its %d CPUs)", r.OwnCPU, r.OwnUse, ownCPUs())
+	if r.LoopUse > 0 {
+		fmt.Fprintf(w, ", players' loop %.0f %% busy", r.LoopUse)
+	}
+	fmt.Fprintf(w, ", machine %.0f %% busy\n", r.Machine)
 	for _, text := range r.Warnings {
 		fmt.Fprintf(w, "warning    %s\n", text)
 	}

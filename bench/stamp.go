@@ -56,6 +56,12 @@ func (s stamp) write(typ uint8, body []byte) {
 
 // readStamp returns a body's stamp, or false when it has none or is damaged.
 func readStamp(typ uint8, body []byte) (stamp, bool) {
+	s, ok := peekStamp(typ, body)
+	return s, ok && intact(typ, body)
+}
+
+// peekStamp is readStamp without a look at the checksum.
+func peekStamp(typ uint8, body []byte) (stamp, bool) {
 	at := stampAt(typ)
 	if len(body) < at+stampSize {
 		return stamp{}, false
@@ -64,19 +70,23 @@ func readStamp(typ uint8, body []byte) (stamp, bool) {
 	if _, err := hex.Decode(b[:24], body[at:at+crcDigits]); err != nil || binary.BigEndian.Uint32(b[:]) != stampMagic {
 		return stamp{}, false
 	}
-	// The digits are compared, not their value: "A" for "a" is damage too.
-	var want [8]byte
-	binary.BigEndian.PutUint32(b[24:], checksum(at, body))
-	hex.Encode(want[:], b[24:])
-	if string(want[:]) != string(body[at+crcDigits:at+stampSize]) {
-		return stamp{}, false
-	}
 	return stamp{
 		stream:   binary.BigEndian.Uint32(b[4:]),
 		number:   binary.BigEndian.Uint32(b[8:]),
 		sequence: binary.BigEndian.Uint32(b[12:]),
 		sent:     int64(binary.BigEndian.Uint64(b[16:])),
 	}, true
+}
+
+// intact compares the checksum of a body that has a stamp. The digits are
+// compared, not their value: "A" for "a" is damage too.
+func intact(typ uint8, body []byte) bool {
+	at := stampAt(typ)
+	var sum [4]byte
+	var want [2 * len(sum)]byte
+	binary.BigEndian.PutUint32(sum[:], checksum(at, body))
+	hex.Encode(want[:], sum[:])
+	return string(want[:]) == string(body[at+crcDigits:at+stampSize])
 }
 
 func checksum(at int, body []byte) uint32 {
