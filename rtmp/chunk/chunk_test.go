@@ -450,7 +450,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 	}
 	r := NewReader(testLimits)
 	read := func() {
-		for piece := range pieces(wire, 1000) {
+		for piece := range inPieces(wire, 1000) {
 			r.Feed(piece)
 			for {
 				_, ok, err := r.Next()
@@ -469,7 +469,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 	}
 }
 
-func pieces(b []byte, n int) func(func([]byte) bool) {
+func inPieces(b []byte, n int) func(func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		for i := 0; i < len(b); i += n {
 			if !yield(b[i:min(i+n, len(b))]) {
@@ -490,8 +490,36 @@ func TestReleaseReturnsBuffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Release()
-	if r.Partial() != 0 || r.high[600].buf != nil {
+	if r.Partial() != 0 || r.high[600].gather.n != 0 || len(r.high[600].gather.pieces) != 0 {
 		t.Error("bytes still held")
+	}
+}
+
+// Messages around the sizes at which they are gathered otherwise.
+func TestGatherSizes(t *testing.T) {
+	for _, size := range []int{1, 128, keepSmall - 1, keepSmall, keepSmall + 1, pieceSize - 1, pieceSize, pieceSize + 1,
+		2 * pieceSize, 3*pieceSize + 7, wholeSize, wholeSize + 1, 3 << 20} {
+		body := make([]byte, size)
+		for i := range body {
+			body[i] = byte(i * 7 >> 3)
+		}
+		r := NewReader(testLimits)
+		for _, chunkSize := range []int{128, 5000} {
+			var wire []byte
+			if chunkSize != 128 {
+				wire = Append(wire, setChunkSize(uint32(chunkSize)), 128)
+			}
+			wire = Append(wire, Message{CSID: 6, Type: 9, Body: body}, chunkSize)
+			wire = Append(wire, Message{CSID: 6, Type: 9, Body: body[:1]}, chunkSize)
+			step := 0
+			got, err := readAll(r, wire, func() int { step++; return 1 + step*977%4000 })
+			if err != nil || !bytes.Equal(got[len(got)-2].Body, body) || !bytes.Equal(got[len(got)-1].Body, body[:1]) {
+				t.Errorf("%d bytes in chunks of %d: damaged, %v", size, chunkSize, err)
+			}
+			if r.Partial() != 0 {
+				t.Errorf("%d bytes: %d count as unfinished", size, r.Partial())
+			}
+		}
 	}
 }
 

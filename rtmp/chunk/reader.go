@@ -1,9 +1,6 @@
 package chunk
 
-import (
-	"encoding/binary"
-	"sync"
-)
+import "encoding/binary"
 
 // Limits bound what a Reader takes from its peer. They may change between
 // calls of Next, as a client earns trust.
@@ -21,7 +18,7 @@ type Limits struct {
 //  1. basic header, message header, extended timestamp (header.go)
 //  2. checks against Limits, before a byte of the body is kept
 //  3. body: taken in place when the whole message lies in the input,
-//     otherwise gathered in the chunk stream's buffer, which grows with the
+//     otherwise gathered (gather.go) in memory that grows with the
 //     bytes that have really arrived
 //  4. Set Chunk Size and Abort are obeyed here; every message is handed out
 type Reader struct {
@@ -67,8 +64,8 @@ type stream struct {
 	extended  bool // the last header had an extended timestamp
 	known     bool // a header has been read
 	active    bool // a message is under way
-	got       int  // bytes of it that have arrived
-	buf       []byte
+	got       int  // bytes of it that have arrived, kept or not
+	gather    gather
 }
 
 // NewReader returns a Reader at the start of a connection.
@@ -88,7 +85,7 @@ func (r *Reader) Rest() []byte { return r.in }
 // After an error the Reader must not be used again.
 func (r *Reader) Next() (Message, bool, error) {
 	if r.given != nil {
-		r.given.recycle()
+		r.given.gather.reset()
 		r.given = nil
 	}
 	for {
@@ -107,16 +104,16 @@ func (r *Reader) Next() (Message, bool, error) {
 		if s.got == s.length {
 			body := piece
 			if take != s.length { // not the whole message in one piece
-				s.append(piece)
-				body = s.buf
+				r.partial -= s.gather.n
+				s.gather.add(piece)
+				body = s.gather.body()
 				r.given = s
-				r.partial -= len(s.buf) - take
 			}
 			r.cur, s.active = nil, false
 			m := Message{CSID: s.csid, Type: s.typ, StreamID: s.streamID, Timestamp: s.timestamp, Body: body}
 			return m, true, r.obey(m)
 		}
-		s.append(piece)
+		s.gather.add(piece)
 		r.partial += take
 		if r.partial > r.Limits.Partial {
 			return Message{}, false, errorf(ReasonTooBig,
@@ -135,10 +132,12 @@ func (r *Reader) Partial() int { return r.partial }
 // Release gives back the buffers of a Reader that is no longer needed.
 func (r *Reader) Release() {
 	for _, s := range r.low {
-		s.drop()
+		if s != nil {
+			s.gather.reset()
+		}
 	}
 	for _, s := range r.high {
-		s.drop()
+		s.gather.reset()
 	}
 	r.partial, r.given, r.in = 0, nil, nil
 }
@@ -168,9 +167,9 @@ func (r *Reader) obey(m Message) error {
 		r.size = int(min(n, maxSize))
 	case TypeAbort: // RTMP 1.0 §5.4.2
 		if s := r.find(binary.BigEndian.Uint32(m.Body)); s != nil && s.active {
-			r.partial -= len(s.buf)
+			r.partial -= s.gather.n
 			s.active, s.got = false, 0
-			s.drop()
+			s.gather.reset()
 		}
 	}
 	return nil
@@ -202,51 +201,4 @@ func (r *Reader) open(csid uint32) (*stream, error) {
 		r.high[csid] = s
 	}
 	return s, nil
-}
-
-// Message buffers: a small one stays with its chunk stream, a large one goes
-// back to a pool as soon as its message has been handed out.
-const (
-	keepBuffer = 4 << 10
-	maxPooled  = 1 << 20
-	firstLarge = 64 << 10
-)
-
-var largeBuffers sync.Pool // of *[]byte, capacities firstLarge to maxPooled
-
-// append adds bytes that have arrived. Capacity follows what has arrived, not
-// the length that was announced.
-func (s *stream) append(b []byte) {
-	need := len(s.buf) + len(b)
-	if need > cap(s.buf) && need > keepBuffer && cap(s.buf) <= keepBuffer {
-		var large []byte
-		if p, _ := largeBuffers.Get().(*[]byte); p != nil {
-			large = *p
-		} else {
-			large = make([]byte, 0, firstLarge)
-		}
-		s.buf = append(large[:0], s.buf...)
-	}
-	s.buf = append(s.buf, b...)
-}
-
-// recycle makes the buffer ready for the next message.
-func (s *stream) recycle() {
-	if cap(s.buf) > keepBuffer {
-		s.drop()
-		return
-	}
-	s.buf = s.buf[:0]
-}
-
-// drop lets go of the buffer.
-func (s *stream) drop() {
-	if s == nil {
-		return
-	}
-	if c := cap(s.buf); c >= firstLarge && c <= maxPooled {
-		b := s.buf[:0]
-		largeBuffers.Put(&b)
-	}
-	s.buf = nil
 }
