@@ -272,9 +272,16 @@ func (t *Tank) line(r slog.Record, attrs []slog.Attr) []byte {
 // a URL at another place than we do put "key=token" into the name of a stream.
 func masked(a slog.Attr) string {
 	s := a.Value.String()
-	if a.Key != "app" && a.Key != "stream" || !strings.Contains(s, "=") {
+	if a.Key != "app" && a.Key != "stream" || !strings.ContainsAny(s, "=@") {
 		return s
 	}
+	segments := strings.Split(s, "/")
+	for i, segment := range segments { // "user:password@host" of a whole URL
+		if at := strings.LastIndex(segment, "@"); at >= 0 {
+			segments[i] = "***" + segment[at:]
+		}
+	}
+	s = strings.Join(segments, "/")
 	pairs := strings.Split(s, "&")
 	for i, pair := range pairs {
 		if key, _, found := strings.Cut(pair, "="); found {

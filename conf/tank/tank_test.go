@@ -72,6 +72,9 @@ func TestNamesAreMasked(t *testing.T) {
 	got := closed(t, LevelTrace, func(log *slog.Logger) {
 		log.Info("x", "app", "live", "stream", "b&sign=SECRET-2==&x", "ip", "a=b")
 	})
+	if got := closed(t, LevelTrace, func(log *slog.Logger) { log.Info("x", "app", "live/rtmp:/u:SECRET@h") }); strings.Contains(got, "SECRET") {
+		t.Errorf("line %q", got)
+	}
 	if want := `x app=live stream="b&sign=***&x" ip="a=b"`; !strings.HasSuffix(got, want+"\n") {
 		t.Errorf("line %q, want …%s", got, want)
 	}

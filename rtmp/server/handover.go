@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"os"
@@ -23,7 +24,8 @@ func (c *session) handOver(p *player) error {
 	}
 	p.fd, p.sender = fd, c.server.nextSender()
 	p.sub.Notify(func() { p.sender.wake(p) })
-	c.pending = append(c.pending, c.reader.Rest()...)
+	// What was read during the gate comes behind what the reader has left.
+	c.pending = append(bytes.Clone(c.reader.Rest()), c.pending...)
 	c.reader.Feed(nil)
 	c.input.release()
 	return errHandedOver

@@ -41,7 +41,8 @@ type player struct {
 	chunkSize int    // what the client was told
 	answers   []byte // behind the message under way
 	orders    []func()
-	progress  time.Time // when the socket took a byte last
+	progress  time.Time // when the client took a byte last
+	unsent    int       // bytes the kernel had left to send then, while blocked
 
 	audio, video bool
 	skips        int

@@ -203,12 +203,12 @@ func (c *session) endPublish(err error) {
 		return
 	}
 	c.publish = nil
-	p.relay.Close()
-	c.server.counts.publishers.Add(-1)
 	if err != nil {
 		p.event.Reason = c.tellReason(err)
 	}
-	c.hooks.Tell(p.event)
+	c.hooks.Tell(p.event) // before the name is free: the next publisher's gate waits for it
+	p.relay.Close()
+	c.server.counts.publishers.Add(-1)
 	reason := "unpublished"
 	var e *ending
 	if err != nil {

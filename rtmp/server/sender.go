@@ -2,6 +2,7 @@ package server
 
 import (
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"sync"
@@ -277,7 +278,7 @@ func (x *sender) push(p *player) {
 		}
 		switch {
 		case err == unix.EAGAIN:
-			p.blocked, p.progress = true, x.now
+			p.blocked, p.progress, p.unsent = true, x.now, math.MaxInt
 			x.watch(p, unix.EPOLL_CTL_MOD)
 			return
 		case err == unix.EINTR:
@@ -333,6 +334,11 @@ func (x *sender) consume(p *player, b []byte) {
 		if !ok {
 			break
 		}
+		if len(p.answers) > maxInject/2 || len(p.orders) > maxOrders/2 {
+			if x.push(p); p.slot < 0 { // a burst is no flood while the answers are taken
+				return
+			}
+		}
 	}
 	if p.leaving { // the session goes on with the rest
 		c.pending = append(c.pending, c.reader.Rest()...)
@@ -353,6 +359,11 @@ func (x *sender) sweep() {
 		p := x.slots[i].player
 		if p == nil || !p.blocked {
 			continue
+		}
+		// The socket has room again only when much of its buffer is free; a slow
+		// reader is known by what the kernel has left to send.
+		if n, err := unix.IoctlGetInt(p.fd, unix.SIOCOUTQ); err == nil && n < p.unsent {
+			p.unsent, p.progress = n, x.now
 		}
 		if x.now.Sub(p.progress) >= stallTime {
 			x.leave(p, end(reasonStalled, "the player took nothing for "+stallTime.String()))

@@ -3,8 +3,8 @@
 // protocol (rtmp) and the fan-out (rtmp/live) do without.
 //
 // Serve accepts; each connection is a session (session.go) with one goroutine
-// that reads. A session that plays has a second goroutine that writes
-// (player.go). Shutdown ends them all and waits.
+// that reads. A session that plays has none: it is handed over (handover.go) to
+// a sender (sender.go), which reads and writes for many. Shutdown ends them all and waits.
 package server
 
 import (

@@ -447,6 +447,43 @@ func TestInputWhileTheGateIsPending(t *testing.T) {
 	}
 }
 
+// The same for a player: its commands keep their order over the hand-over.
+func TestPlayerInputKeepsItsOrder(t *testing.T) {
+	s := start(t, allHooks)
+	decide := make(chan struct{})
+	s.script("on_play", func(w http.ResponseWriter, _ *http.Request) {
+		<-decide
+		io.WriteString(w, "0")
+	})
+	c := s.dial("x")
+	ping := func(n uint32) []byte { return rtmp.AppendUserControl(nil, rtmp.EventPing, n) }
+	b := rtmp.AppendCommand(nil, 4096, 1, "play", 3.0, amf0.Null{}, "x")
+	c.Write(append(append(b, ping(1)...), ping(2)[:5]...))
+	s.await(2)
+	c.Write(ping(2)[5:])
+	for n := range uint32(1000) { // a burst is no flood
+		c.Write(ping(3 + n))
+	}
+	close(decide)
+	var raw []byte
+	for next := uint32(1); next <= 1002; {
+		piece := make([]byte, 4096)
+		n, err := c.Conn.Read(piece)
+		if err != nil {
+			t.Fatalf("pong %d: %v\n%s", next, err, s.log)
+		}
+		raw = append(raw, piece[:n]...)
+		for pong := rtmp.AppendUserControl(nil, rtmp.EventPong, next); ; pong = rtmp.AppendUserControl(nil, rtmp.EventPong, next) {
+			i := bytes.Index(raw, pong)
+			if i < 0 {
+				break
+			}
+			raw = raw[i+len(pong):]
+			next++
+		}
+	}
+}
+
 // More than is kept waits in the socket.
 func TestMuchInputWhileTheGateIsPending(t *testing.T) {
 	s := start(t, allHooks)
