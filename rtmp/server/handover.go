@@ -48,7 +48,7 @@ func (c *session) comeBack(fd int, err error) {
 	}
 	c.mu.Unlock()
 	c.input = newInput(conn)
-	setNoDelay(conn, true)
+	setNoDelay(conn)
 	if err == nil {
 		c.endPlay(nil)
 		c.state, c.created = stateConnected, 0

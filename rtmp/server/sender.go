@@ -158,7 +158,7 @@ func (x *sender) run() {
 // wait takes socket events. It looks without waiting first: a busy sender has
 // always some, and a call that may block is dear.
 func (x *sender) wait() {
-	n := x.poll(0)
+	n := x.poll()
 	if n == 0 && len(x.again) == 0 {
 		x.asleep.Store(true)
 		x.mu.Lock()
@@ -196,8 +196,8 @@ func (x *sender) wait() {
 }
 
 // poll looks for events without waiting.
-func (x *sender) poll(timeout int) int {
-	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(x.epoll), uintptr(unsafe.Pointer(&x.events[0])), maxEvents, uintptr(timeout), 0, 0)
+func (x *sender) poll() int {
+	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(x.epoll), uintptr(unsafe.Pointer(&x.events[0])), maxEvents, 0, 0, 0)
 	return int(n)
 }
 

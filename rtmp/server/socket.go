@@ -50,10 +50,10 @@ func (in *input) quickAck() {
 	}
 }
 
-// setNoDelay switches Nagle's algorithm off or on (tcp_nodelay).
-func setNoDelay(conn net.Conn, on bool) {
+// setNoDelay switches Nagle's algorithm off, for what is said between two plays.
+func setNoDelay(conn net.Conn) {
 	if c, ok := conn.(*net.TCPConn); ok {
-		c.SetNoDelay(on)
+		c.SetNoDelay(true)
 	}
 }
 

@@ -30,15 +30,15 @@ func maskParam(param string) string {
 	if param == "" {
 		return ""
 	}
-	var b strings.Builder
-	for i, pair := range strings.Split(strings.TrimPrefix(param, "?"), "&") {
-		b.WriteString([]string{"&", "?"}[btoi(i == 0)])
-		if key, _, found := strings.Cut(pair, "="); found {
-			b.WriteString(key + "=")
+	pairs := strings.Split(strings.TrimPrefix(param, "?"), "&")
+	for i, pair := range pairs {
+		key, _, found := strings.Cut(pair, "=")
+		pairs[i] = "***" // what is no pair is a token for all we know
+		if found {
+			pairs[i] = key + "=***"
 		}
-		b.WriteString("***") // what is no pair is a token for all we know
 	}
-	return cut(b.String(), maxQuoted)
+	return cut("?"+strings.Join(pairs, "&"), maxQuoted)
 }
 
 // maskURL is a page's URL for a log line, its parameters masked.
@@ -49,11 +49,4 @@ func maskURL(url string) string {
 		page += maskParam("?" + query)
 	}
 	return page
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
