@@ -377,7 +377,7 @@ func (x *sender) sweep() {
 
 // rawWrite writes to a non-blocking socket.
 func rawWrite(fd int, b []byte) (int, unix.Errno) {
-	n, _, err := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	if err != 0 {
 		return 0, err
 	}
