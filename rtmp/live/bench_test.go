@@ -14,6 +14,8 @@ type relay struct {
 	players []*Subscriber
 	tags    []flv.Tag
 	n       uint32
+	runs    Runs
+	own     []byte
 }
 
 func newRelay(t testing.TB, players int) *relay {
@@ -26,7 +28,7 @@ func newRelay(t testing.TB, players int) *relay {
 	}
 	write(y.p, meta("1"), videoHeader("1"), audioHeader("1"))
 	for range players {
-		y.players = append(y.players, r.Subscribe(testKey, time.Minute, 60000, func() {}))
+		y.players = append(y.players, r.Subscribe(testKey, time.Minute, 60000))
 	}
 	for range 500 {
 		y.step()
@@ -41,10 +43,9 @@ func (y *relay) step() (bytes int) {
 	y.n++
 	y.p.Write(tag)
 	for _, p := range y.players {
-		for run, size := p.Next(); run != nil || size > 0; run, size = p.Next() {
-			bytes += len(run)
-		}
-		p.Wait()
+		y.own = p.Gather(&y.runs, y.own[:0], testLimit)
+		bytes += y.runs.Bytes
+		p.Took(&y.runs, y.runs.Bytes)
 	}
 	return bytes
 }
@@ -57,7 +58,7 @@ func (y *relay) close() {
 }
 
 // BenchmarkWrite is a publisher's cost per message, with players that walk
-// along: their share of the cost is what a Next and a Wait cost each.
+// along: their share of the cost is what a Gather and a Took cost each.
 func BenchmarkWrite(b *testing.B) {
 	for _, n := range []int{0, 1, 1000} {
 		b.Run(fmt.Sprintf("players=%d", n), func(b *testing.B) {
@@ -80,9 +81,8 @@ func BenchmarkJoin(b *testing.B) {
 	y := newRelay(b, 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		s := y.p.stream.registry.Subscribe(testKey, time.Minute, 60000, func() {})
-		s.Next()
-		s.Next()
+		s := y.p.stream.registry.Subscribe(testKey, time.Minute, 60000)
+		y.own = s.Gather(&y.runs, y.own[:0], testLimit)
 		s.Close()
 	}
 	y.close()

@@ -193,6 +193,7 @@ func (b *block) appendPayload(dst []byte, i uint32) []byte {
 // Chunk streams of what players get, and the one message stream there is.
 // They are ours: what the publisher used says nothing to its players.
 const (
+	csidControl   = 2
 	csidData      = 5
 	csidVideo     = 6
 	csidAudio     = 7

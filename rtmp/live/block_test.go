@@ -110,7 +110,7 @@ func TestIndexFull(t *testing.T) {
 		t.Errorf("%d messages", n)
 	}
 	p.Close()
-	e.sub.Close()
+	e.close()
 }
 
 // TestOldBlocksGo: without a bookmark only the tail is held; a slow player
@@ -131,7 +131,7 @@ func TestOldBlocksGo(t *testing.T) {
 	if n := blocksAlive.Load() - before; n != 1 {
 		t.Errorf("%d blocks, all is read", n)
 	}
-	e.sub.Close()
+	e.close()
 	p.Close()
 }
 

@@ -91,7 +91,7 @@ func TestJoin(t *testing.T) {
 			p.Close()
 			words = append(words, e.drain()...)
 			want(t, words, c.words)
-			e.sub.Close()
+			e.close()
 		})
 	}
 }
@@ -102,7 +102,7 @@ func TestPlayerBeforePublisher(t *testing.T) {
 	checkLeaks(t)
 	r := NewRegistry()
 	e := hear(t, r, time.Second)
-	if e.drain() != nil || e.sub.Wait() == nil {
+	if e.drain() != nil || e.wait() == nil {
 		t.Error("there is something before the publisher")
 	}
 	settings := usual()
@@ -127,7 +127,7 @@ func TestPlayerBeforePublisher(t *testing.T) {
 	if fmt.Sprint(e.told) != "[4096 8192 16384]" {
 		t.Errorf("chunk sizes %v", e.told)
 	}
-	e.sub.Close()
+	e.close()
 }
 
 // TestRepublishAlone begins at 0 again: nobody has seen the time before.
@@ -139,7 +139,7 @@ func TestRepublishAlone(t *testing.T) {
 		write(p, at(500, key(9)), at(540, inter(9)))
 		e := hear(t, r, time.Second)
 		want(t, e.drain(), "key@0 inter@40")
-		e.sub.Close()
+		e.close()
 		p.Close()
 	}
 }
@@ -164,7 +164,7 @@ func TestRepublishKeepsNothing(t *testing.T) {
 	want(t, later.drain(), "sound@50")
 	p.Close()
 	for _, e := range []*ear{stays, between, late, later} {
-		e.sub.Close()
+		e.close()
 	}
 }
 
@@ -205,7 +205,7 @@ func TestBookmarkBounds(t *testing.T) {
 			if n := len(e.drain()); n != 1 && n != 2 {
 				t.Errorf("%d messages at the next keyframe", n)
 			}
-			e.sub.Close()
+			e.close()
 			p.Close()
 		})
 	}
@@ -234,7 +234,7 @@ func TestReceive(t *testing.T) {
 	write(p, at(320, inter(9)))
 	want(t, e.drain(), "inter@320")
 	p.Close()
-	e.sub.Close()
+	e.close()
 }
 
 // TestReceiveAudioOnlyWaitsForNothing: who takes no video need not wait for
@@ -254,7 +254,7 @@ func TestReceiveAudioOnlyWaitsForNothing(t *testing.T) {
 	write(p, at(5000, inter(9)), at(9000, sound(9)), at(10_000, inter(9)), at(15_000, inter(9)), at(15_001, sound(9)))
 	want(t, e.drain(), "sound@9000 inter@15000 sound@15001") // ten seconds were enough
 	p.Close()
-	e.sub.Close()
+	e.close()
 }
 
 func TestPause(t *testing.T) {
@@ -285,12 +285,12 @@ func TestPause(t *testing.T) {
 			write(p, headers...)
 			e.drain()
 			alive := blocksAlive.Load()
-			e.sub.Pause()
-			e.sub.Pause()
-			if run, size := e.sub.Next(); run != nil || size != 0 || e.sub.Wait() == nil || e.sub.Lagging() {
+			e.pause()
+			e.pause()
+			if e.next() != nil || e.wait() == nil || e.sub.Lagging() {
 				t.Error("a paused player is not at rest")
 			}
-			if rest, n := e.sub.Skip(0); rest != nil || n != 0 {
+			if rest, n := e.skip(0); rest != nil || n != 0 {
 				t.Error("a paused player skips")
 			}
 			write(p, c.while...)
@@ -303,7 +303,7 @@ func TestPause(t *testing.T) {
 			write(p, c.after...)
 			want(t, append(words, e.drain()...), c.words)
 			p.Close()
-			e.sub.Close()
+			e.close()
 		})
 	}
 }
@@ -324,7 +324,7 @@ func TestWaitEndsWithThePublication(t *testing.T) {
 	write(p, meta("2"), videoHeader("2"), at(0, inter(9)), at(40, sound(9)))
 	want(t, e.drain(), "meta2@0 video2@80 inter@80 sound@120")
 	p.Close()
-	e.sub.Close()
+	e.close()
 }
 
 // TestJoinAtTheFirstKeyframe: a player that comes in that very moment begins
@@ -345,7 +345,7 @@ func TestJoinAtTheFirstKeyframe(t *testing.T) {
 			t.Errorf("%v", words)
 		}
 		p.Close()
-		e.sub.Close()
+		e.close()
 	}
 }
 
@@ -357,21 +357,21 @@ func TestPauseOverRepublish(t *testing.T) {
 	e := hear(t, r, time.Second)
 	write(p, at(0, key(9)))
 	e.drain()
-	e.sub.Pause()
+	e.pause()
 	write(p, at(40, inter(9)))
 	p.Close()
 	p = start(t, r, usual())
 	write(p, videoHeader("2"), at(7, key(9)), at(47, inter(9)))
 	e.sub.Resume()
 	want(t, e.drain(), "video2@80 key@80 inter@120")
-	e.sub.Pause()
+	e.pause()
 	p.Close()
 	e.sub.Resume()
 	p = start(t, r, usual())
 	write(p, at(0, sound(9)))
 	want(t, e.drain(), "sound@160")
-	e.sub.Pause() // and is closed so
-	e.sub.Close()
+	e.pause() // and is closed so
+	e.close()
 	p.Close()
 }
 
@@ -386,16 +386,16 @@ func TestPauseWhileWaiting(t *testing.T) {
 	write(p, videoHeader("1"), at(0, key(9)))
 	e := hear(t, r, time.Second)
 	e.drain()
-	e.sub.Pause()
+	e.pause()
 	e.sub.Resume()
 	write(p, at(40, inter(9)), at(80, key(9)))
 	want(t, e.drain(), "video1@80 key@80")
 	e.sub.Receive(true, false)
-	e.sub.Pause()
+	e.pause()
 	e.sub.Receive(true, true) // while paused
 	e.sub.Resume()
 	write(p, at(120, inter(9)), at(140, sound(9)), at(160, key(9)))
 	want(t, e.drain(), "sound@140 key@160")
 	p.Close()
-	e.sub.Close()
+	e.close()
 }

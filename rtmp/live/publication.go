@@ -19,7 +19,7 @@ type Settings struct {
 	Time      TimeMode
 	GopCache  bool
 	MaxFrames int   // of the run behind the bookmark; 0: no limit
-	Flush     Flush // when players are woken
+	Flush     Flush // when players are told
 }
 
 // Bounds of the run behind the bookmark, beside Settings.MaxFrames.
@@ -50,17 +50,16 @@ type Publication struct {
 	frames    int    // behind the bookmark
 	closed    bool
 
-	pump *pump
+	over chan struct{} // closed by Close
 }
 
 // Start begins the publication of a reserved name. The watchers have seen it
 // when Start returns.
 func (v *Reservation) Start(who Publisher, settings Settings) *Publication {
 	s := v.stream
-	waiting := s.listeners.players() > 0
 	s.mu.Lock()
 	start := uint32(0)
-	if waiting && s.epoch > 0 {
+	if s.players > 0 && s.epoch > 0 {
 		start = s.lastLine + rejoinStep
 	}
 	s.epoch++
@@ -70,9 +69,9 @@ func (v *Reservation) Start(who Publisher, settings Settings) *Publication {
 		stream: s, publisher: who, settings: settings, epoch: s.epoch,
 		line: NewTimeline(settings.Time, start), tail: s.tail,
 		seq: s.newestSeq.Load(), bytes: s.newestBytes.Load(), class: minBlock,
+		over: make(chan struct{}),
 	}
 	s.mu.Unlock()
-	p.pump = startPump(s, settings.Flush)
 	for _, w := range s.registry.watchers {
 		w.Published(p)
 	}
@@ -85,7 +84,7 @@ func (p *Publication) Publisher() Publisher { return p.publisher }
 // Write appends one tag. Data is copied and stays the caller's.
 //
 // The way of a tag: sniff, time, room in the tail block, one copy, one store
-// that publishes it, prologue or bookmark where it is one, wake.
+// that publishes it, prologue or bookmark where it is one, bells.
 func (p *Publication) Write(tag flv.Tag) {
 	info := flv.Sniff(tag.Type, tag.Data)
 	e := entry{typ: tag.Type, info: info, raw: tag.Timestamp}
@@ -99,7 +98,7 @@ func (p *Publication) Write(tag flv.Tag) {
 	} else {
 		p.append(e, tag.Data, size)
 	}
-	p.pump.wrote(info)
+	p.stream.strike(p.settings.Flush.due(info))
 }
 
 // appendNoted adds a header, metadata or a keyframe. Who joins sees both, the
@@ -147,6 +146,9 @@ func (p *Publication) extend(size int, line uint32) {
 	p.blockLine = line
 	s.mu.Lock()
 	p.boundMarkLocked(line)
+	for _, r := range s.readers {
+		r.sweepLocked(p.bytes)
+	}
 	s.mu.Unlock()
 }
 
@@ -209,7 +211,8 @@ func (p *Publication) Close() {
 	end := newBlock(0)
 	end.epoch = p.epoch + 1
 	p.link(end)
-	p.pump.stop()
+	close(p.over)
+	s.strike(Due{})
 	s.mu.Lock()
 	s.reserved = false
 	s.mu.Unlock()

@@ -3,7 +3,9 @@ package live
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
+	"time"
 
 	"srs/flv"
 )
@@ -16,16 +18,23 @@ type Frame struct {
 	Gap     bool     // tags before this one were passed over: the reader lagged
 }
 
+// readHold is how long a Reader that has been woken lets more come: one
+// wake-up for several tags.
+const readHold = 50 * time.Millisecond
+
 // Reader gives the tags of one publication, from its first to its last, to a
 // subscriber that is no player. Next and Close belong to one goroutine.
 type Reader struct {
-	stream   *Stream // nil: at the end from the start
-	listener *listener
-	epoch    uint64
-	maxLag   int64
-	buf      []byte
+	stream *Stream // nil: at the end from the start
+	bell   *Bell
+	woken  chan struct{} // capacity 1
+	over   chan struct{} // closed at the publication's end
+	hold   *time.Timer
+	epoch  uint64
+	maxLag int64
+	buf    []byte
 
-	mu      sync.Mutex // the pump moves a reader on that is busy elsewhere
+	mu      sync.Mutex // the publisher moves a reader on that is busy elsewhere; Stream.mu comes first
 	pos     position   // no block: the end
 	gap     bool
 	headers []header // in force behind a gap, to be given out first
@@ -42,12 +51,18 @@ func (p *Publication) NewReader(maxLag int) *Reader {
 	}
 	s.users++
 	s.registry.mu.Unlock()
-	r := &Reader{stream: s, epoch: p.epoch, maxLag: int64(maxLag)}
-	r.listener = newListener(false, r.sweep)
+	r := &Reader{stream: s, epoch: p.epoch, maxLag: int64(maxLag), woken: make(chan struct{}, 1), over: p.over}
+	r.bell = NewBell(func(Due) {
+		select {
+		case r.woken <- struct{}{}:
+		default:
+		}
+	})
+	s.Hang(r.bell)
 	s.mu.Lock()
 	r.pos = s.tailLocked()
+	s.readers = append(s.readers, r)
 	s.mu.Unlock()
-	s.listeners.add(r.listener)
 	return r
 }
 
@@ -56,11 +71,15 @@ func (r *Reader) Close() {
 	if r.stream == nil {
 		return
 	}
-	r.stream.listeners.remove(r.listener)
+	s := r.stream
+	s.TakeDown(r.bell)
+	s.mu.Lock()
+	s.readers = slices.DeleteFunc(s.readers, func(o *Reader) bool { return o == r })
+	s.mu.Unlock()
 	r.mu.Lock()
 	r.endLocked()
 	r.mu.Unlock()
-	r.stream.registry.close(r.stream)
+	s.registry.close(s)
 }
 
 func (r *Reader) endLocked() {
@@ -78,18 +97,38 @@ func (r *Reader) Next(ctx context.Context) (Frame, error) {
 		if ok || err != nil {
 			return f, err
 		}
-		r.listener.waiting.Store(true)
-		f, ok, err = r.take() // what came before the pump could see us wait
+		r.bell.Arm()
+		f, ok, err = r.take() // what came before the publisher could see us wait
 		if ok || err != nil {
-			r.listener.waiting.Store(false)
+			r.bell.Silence()
 			return f, err
 		}
-		select {
-		case <-r.listener.woken:
-		case <-ctx.Done():
-			return Frame{}, ctx.Err()
+		if err := r.wait(ctx); err != nil {
+			return Frame{}, err
 		}
 	}
+}
+
+// wait is until something has come, and a little longer.
+func (r *Reader) wait(ctx context.Context) error {
+	select {
+	case <-r.woken:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if r.hold == nil {
+		r.hold = time.NewTimer(readHold)
+	} else {
+		r.hold.Reset(readHold)
+	}
+	select {
+	case <-r.hold.C:
+	case <-r.over:
+		r.hold.Stop()
+	case <-ctx.Done():
+		r.hold.Stop()
+	}
+	return nil // with an end of ctx the next call has what came
 }
 
 func (r *Reader) take() (Frame, bool, error) {
@@ -120,25 +159,21 @@ func (r *Reader) take() (Frame, bool, error) {
 	return f, true, nil
 }
 
-// sweep moves a reader on that has fallen too far behind, so that what it has
-// not read does not pile up.
-func (r *Reader) sweep() {
+// sweepLocked moves a reader on that has fallen too far behind, so that what
+// it has not read does not pile up. newest is how many bytes the stream has.
+func (r *Reader) sweepLocked(newest uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.stream
-	// The publisher counts a message's bytes after it shows the message, so the
-	// reader may be ahead of the count.
-	if r.pos.block == nil || int64(s.newestBytes.Load()-r.pos.bytes()) <= r.maxLag {
+	if r.pos.block == nil || int64(newest-r.pos.bytes()) <= r.maxLag {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.active || s.epoch != r.epoch {
 		r.endLocked() // its publication is over; what is left would cost too much
 		return
 	}
 	to, headers := s.tailLocked(), s.current
-	if m := s.mark; m.block != nil && m.seq > r.pos.seq() && int64(s.newestBytes.Load()-m.bytes) <= r.maxLag {
+	if m := s.mark; m.block != nil && m.seq > r.pos.seq() && int64(newest-m.bytes) <= r.maxLag {
 		to.block.release()
 		to, headers = position{block: m.block.retain(), entry: m.entry}, m.headers
 	}

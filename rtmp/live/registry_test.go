@@ -85,8 +85,8 @@ func TestNameIsHeld(t *testing.T) {
 func TestStreamStaysForPlayers(t *testing.T) {
 	checkLeaks(t)
 	r := NewRegistry()
-	a := r.Subscribe(testKey, time.Second, 128, func() {})
-	b := r.Subscribe(testKey, time.Second, 128, func() {})
+	a := r.Subscribe(testKey, time.Second, 128)
+	b := r.Subscribe(testKey, time.Second, 128)
 	if r.Streams() != 1 {
 		t.Error("two players of one name are one stream")
 	}

@@ -27,7 +27,7 @@ func TestSkipAnywhere(t *testing.T) {
 				t.Fatal(sent)
 			}
 			e.feed(run[:sent])
-			rest, skipped := e.sub.Skip(sent)
+			rest, skipped := e.skip(sent)
 			rest = bytes.Clone(rest)
 			e.feed(rest)
 			words := e.words()
@@ -39,10 +39,10 @@ func TestSkipAnywhere(t *testing.T) {
 				t.Fatalf("%d sent: skipped %d, %d begun", sent, skipped, begun)
 			}
 			want(t, e.drain(), "meta1@0 audio1@120 video1@120 key@120 sound@130")
-			if again, n := e.sub.Skip(0); again != nil || n != 0 {
+			if again, n := e.skip(0); again != nil || n != 0 {
 				t.Fatal("a second skip without a run")
 			}
-			e.sub.Close()
+			e.close()
 			p.Close()
 		}
 	}
@@ -72,7 +72,7 @@ func TestSkipRefused(t *testing.T) {
 			run := e.next()
 			c.prepare(p, e)
 			for sent := 0; sent <= len(run); sent++ {
-				if rest, n := e.sub.Skip(sent); rest != nil || n != 0 {
+				if rest, n := e.skip(sent); rest != nil || n != 0 {
 					t.Fatalf("%d sent: skipped %d", sent, n)
 				}
 			}
@@ -80,7 +80,7 @@ func TestSkipRefused(t *testing.T) {
 			want(t, e.words(), "key@0 inter@40")
 			want(t, e.drain(), c.after)
 			p.Close()
-			e.sub.Close()
+			e.close()
 		})
 	}
 }
@@ -96,7 +96,7 @@ func TestSkipWithNothingToSkip(t *testing.T) {
 	run := e.next()
 	write(p, at(80, key(9)))
 	for _, sent := range []int{len(run), len(run) - 1} { // the last message is begun: it will be sent
-		if rest, n := e.sub.Skip(sent); n != 0 || rest != nil {
+		if rest, n := e.skip(sent); n != 0 || rest != nil {
 			t.Errorf("%d of %d sent: skipped %d", sent, len(run), n)
 		}
 	}
@@ -109,7 +109,7 @@ func TestSkipWithNothingToSkip(t *testing.T) {
 		t.Errorf("%v", words)
 	}
 	p.Close()
-	e.sub.Close()
+	e.close()
 }
 
 // TestSkipWithoutBookmark goes to the newest message and waits for a keyframe:
@@ -135,7 +135,7 @@ func TestSkipWithoutBookmark(t *testing.T) {
 		}
 		size := len(run)
 		e.feed(run[:3])
-		rest, n := e.sub.Skip(3) // the run is gone with it
+		rest, n := e.skip(3) // the run is gone with it
 		if len(rest) != size-3 || n != 66 {
 			t.Errorf("rest %d of %d, skipped %d", len(rest), size, n)
 		}
@@ -144,7 +144,7 @@ func TestSkipWithoutBookmark(t *testing.T) {
 		write(p, at(280, inter(9)), at(290, sound(9)), at(320, key(9)))
 		want(t, e.drain(), "video2@320 key@320")
 		p.Close()
-		e.sub.Close()
+		e.close()
 	}
 }
 
@@ -162,7 +162,7 @@ func TestSkipIntoTheNextPublication(t *testing.T) {
 	p = start(t, r, s)
 	write(p, videoHeader("2"), at(0, key(9)))
 	e.feed(run[:100])
-	rest, n := e.sub.Skip(100)
+	rest, n := e.skip(100)
 	e.feed(rest)
 	want(t, e.words(), "video1@0 key@0")
 	if n != 2 { // the inter frame and the header, which the prologue repeats
@@ -173,7 +173,7 @@ func TestSkipIntoTheNextPublication(t *testing.T) {
 		t.Error(e.told)
 	}
 	p.Close()
-	e.sub.Close()
+	e.close()
 }
 
 func TestLagging(t *testing.T) {
@@ -202,6 +202,7 @@ func TestLagging(t *testing.T) {
 			e := hear(t, r, c.queue)
 			write(p, videoHeader("1"), at(0, key(9)))
 			e.next()
+			e.took()
 			if e.sub.Lagging() {
 				t.Error("lags at once")
 			}
@@ -215,7 +216,7 @@ func TestLagging(t *testing.T) {
 			if got := e.sub.Lagging(); got != c.lagging {
 				t.Errorf("lagging %v", got)
 			}
-			if _, n := e.sub.Skip(0); (n > 0) != c.skips {
+			if _, n := e.skip(0); (n > 0) != c.skips {
 				t.Errorf("skipped %d", n)
 			} else if n > 0 && e.sub.Lagging() {
 				t.Error("still lags")
@@ -225,7 +226,7 @@ func TestLagging(t *testing.T) {
 				t.Error("lags with everything sent")
 			}
 			p.Close()
-			e.sub.Close()
+			e.close()
 		})
 	}
 }
@@ -244,10 +245,10 @@ func TestLateJoinerDoesNotLag(t *testing.T) {
 		if e.sub.Lagging() {
 			t.Fatal("lags")
 		}
-		if len(run) > maxRun+300<<10 {
+		if len(run) > testLimit+300<<10 {
 			t.Errorf("a run of %d bytes", len(run))
 		}
 	}
 	p.Close()
-	e.sub.Close()
+	e.close()
 }

@@ -170,7 +170,7 @@ func (s *storm) play(n int, m manner) (frames, gaps int) {
 		e := hear(s.t, s.registry, 2*time.Second)
 		stays := s.visit(e, j, m, once, rng)
 		frames, gaps = frames+j.frames, gaps+j.gaps
-		e.sub.Close()
+		e.close()
 		if e.reader.Partial() != 0 {
 			j.fail("ends within a message")
 		}
@@ -194,7 +194,7 @@ func (s *storm) visit(e *ear, j *judge, m manner, once func(int) bool, rng *rand
 			if over {
 				return true
 			}
-			woken := e.sub.Wait()
+			woken := e.wait()
 			if woken == nil {
 				continue
 			}
@@ -211,7 +211,7 @@ func (s *storm) visit(e *ear, j *judge, m manner, once func(int) bool, rng *rand
 			runtime.Gosched()
 		}
 		if once(m.skips) {
-			rest, skipped := e.sub.Skip(sent)
+			rest, skipped := e.skip(sent)
 			if skipped > 0 {
 				e.feed(rest)
 				j.free = true
@@ -220,7 +220,7 @@ func (s *storm) visit(e *ear, j *judge, m manner, once func(int) bool, rng *rand
 		}
 		e.feed(run[sent:])
 		if once(m.pauses) {
-			e.sub.Pause()
+			e.pause()
 			for range 200 {
 				runtime.Gosched()
 			}
@@ -302,7 +302,7 @@ func TestStorm(t *testing.T) {
 				<-ready
 			}
 			// One that has subscribed for sure, so that the time line continues.
-			stays := s.registry.Subscribe(testKey, time.Second, 128, func() {})
+			stays := s.registry.Subscribe(testKey, time.Second, 128)
 			stays.Pause()
 			var line uint32
 			for n := range 3 {

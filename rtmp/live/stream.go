@@ -34,7 +34,9 @@ type Stream struct {
 	keySeq      atomic.Uint64 // of the newest keyframe
 	keyBytes    atomic.Uint64 // bytes of the stream before it
 
-	listeners listeners
+	players int                     // guarded by mu
+	readers []*Reader               // guarded by mu
+	bells   atomic.Pointer[[]*Bell] // replaced under mu
 }
 
 // bookmark is where a late player starts: the last keyframe. It holds a
@@ -110,6 +112,16 @@ func newStream(r *Registry, key Key) *Stream {
 	s := &Stream{registry: r, key: key, tail: newBlock(0)}
 	s.tail.epoch = 1 // of the first publication
 	return s
+}
+
+// Newest counts the messages that were ever published.
+func (s *Stream) Newest() uint64 { return s.newestSeq.Load() }
+
+// Players counts those who play it or wait for it.
+func (s *Stream) Players() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.players
 }
 
 // drop lets go of all blocks once nobody uses the stream.

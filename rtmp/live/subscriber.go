@@ -1,7 +1,7 @@
 package live
 
 import (
-	"sync/atomic"
+	"encoding/binary"
 	"time"
 
 	"srs/flv"
@@ -10,44 +10,36 @@ import (
 
 // Bounds of a player.
 const (
-	maxRun      = 128 << 10 // bytes handed out at once; paces the burst of a join
-	minLagBytes = 4 << 20   // a player may lag this much at any rate
-	maxLagBytes = 32 << 20  // beyond it a player is moved even without a keyframe
-	maxKeyWait  = 10_000    // milliseconds of stream time to wait for a keyframe
+	maxKeyWait  = 10_000   // milliseconds of stream without a keyframe, then it is started anyway
+	minLagBytes = 4 << 20  // a lag of less is never too many bytes
+	maxLagBytes = 32 << 20 // a lag of more always is, also without a newer keyframe
 )
 
-// Subscriber is one player's place in a stream. Its methods belong to the
-// player's goroutine.
+// Subscriber is a player's place in a stream. All of it belongs to one
+// goroutine.
 //
-// Next hands out runs of wire bytes that end at a message end; they stay
-// valid until the following call of Next, Skip, Pause or Close. When there is
-// nothing, Wait arms a wake-up.
+// Gather finds what the player lacks, as pieces of the ring that all players
+// share; Took says how much of that the socket has taken, be it in the middle
+// of a message. So a player holds one reference on the block where it stands,
+// and no bytes.
 type Subscriber struct {
-	stream   *Stream
-	listener *listener
-	maxLag   int32  // milliseconds
-	lagged   func() // static: called by the pump while the player lags too far
+	stream *Stream
+	maxLag int32 // milliseconds
 
-	pos       position
-	paused    bool
-	runEnd    uint32    // entry behind the run that was handed out
-	runStart  uint32    // its first entry
-	headers   *prologue // to be sent before the next run
-	wait      waiting
-	waitLine  uint32 // time of the first entry that was passed over
-	waited    bool
-	metaFrom  uint64 // metadata before this entry was in the prologue
-	told      int    // chunk size the player knows
-	buf       []byte // prologue and unsent rests; nil when not in use
-	audio     bool
-	video     bool
-	lastEpoch uint64
+	pos    position
+	off    uint32 // bytes of the message at pos that are out
+	paused bool
+	was    uint64 // paused: the sequence number to go on with
 
-	// Where the player is, for the pump.
-	seq   atomic.Uint64 // behind the run that was handed out
-	bytes atomic.Uint64 // before that run
-	line  atomic.Uint32 // of its first entry
-	idle  atomic.Bool   // everything has been handed out
+	headers  *prologue // to be sent before what follows
+	wait     waiting
+	waitLine uint32 // time of the first entry that was passed over
+	waited   bool
+	metaFrom uint64 // metadata before this entry was in the prologue
+	told     int    // chunk size the player knows
+	audio    bool
+	video    bool
+	epoch    uint64 // of pos, as far as it was looked at
 }
 
 // waiting is what a player waits for that is not sent from here on.
@@ -60,34 +52,33 @@ const (
 )
 
 // Subscribe makes a player of a stream, which need not exist. chunkSize is
-// what the player was told; lagged is called by another goroutine, about once
-// a second, while the player is so far behind that it should Skip.
-func (r *Registry) Subscribe(key Key, queueLength time.Duration, chunkSize int, lagged func()) *Subscriber {
+// what the player was told.
+func (r *Registry) Subscribe(key Key, queueLength time.Duration, chunkSize int) *Subscriber {
 	s := r.open(key)
 	p := &Subscriber{
-		stream: s, maxLag: int32(min(queueLength.Milliseconds(), 1<<30)), lagged: lagged,
+		stream: s, maxLag: int32(min(queueLength.Milliseconds(), 1<<30)),
 		told: chunkSize, audio: true, video: true,
 	}
-	p.listener = newListener(true, p.sweep)
 	s.mu.Lock()
 	p.startLocked()
+	s.players++
 	s.mu.Unlock()
-	s.listeners.add(p.listener)
 	return p
 }
 
-// Notify has f called instead of the channel that Wait returns, by another
-// goroutine. It must not block, and is set before the first Wait.
-func (p *Subscriber) Notify(f func()) { p.listener.notify = f }
+// Stream returns what the player listens to.
+func (p *Subscriber) Stream() *Stream { return p.stream }
+
+// ChunkSize returns what the player was told last.
+func (p *Subscriber) ChunkSize() int { return p.told }
 
 func (p *Subscriber) startLocked() {
 	var key bool
 	p.pos, p.headers, key = p.stream.startLocked()
+	p.off = 0
 	p.waitFor(key)
-	p.runStart, p.runEnd = p.pos.entry, p.pos.entry
 	p.metaFrom = p.stream.newestSeq.Load()
-	p.lastEpoch = p.pos.block.epoch
-	p.note()
+	p.epoch = p.pos.block.epoch
 }
 
 // waitFor makes the player wait for a keyframe, or not. One that takes no
@@ -101,9 +92,12 @@ func (p *Subscriber) waitFor(key bool) {
 
 // Close ends the subscription.
 func (p *Subscriber) Close() {
-	p.stream.listeners.remove(p.listener)
+	s := p.stream
+	s.mu.Lock()
+	s.players--
+	s.mu.Unlock()
 	p.letGo()
-	p.stream.registry.close(p.stream)
+	s.registry.close(s)
 }
 
 func (p *Subscriber) letGo() {
@@ -125,96 +119,6 @@ func (p *Subscriber) Receive(audio, video bool) {
 	p.audio, p.video = audio, video
 }
 
-// Next takes the run handed out before as sent and returns the next one, or
-// nil when there is none. A chunk size above 0 instead says that the player
-// must be told it before more can follow.
-func (p *Subscriber) Next() (run []byte, chunkSize int) {
-	if p.paused {
-		return nil, 0
-	}
-	p.pos.entry = p.runEnd
-	for p.pos.step() {
-		b := p.pos.block
-		if b.epoch != p.lastEpoch {
-			p.lastEpoch = b.epoch
-			p.headers, p.wait, p.metaFrom = nil, waitNothing, 0
-		}
-		if !p.wanted(b, p.pos.entry) {
-			p.pos.entry++
-			continue
-		}
-		if b.chunkSize != p.told {
-			p.told = b.chunkSize
-			p.runStart, p.runEnd = p.pos.entry, p.pos.entry
-			return nil, p.told
-		}
-		if p.headers != nil {
-			p.buf = p.headers.append(p.buf[:0], b.index[p.pos.entry].line, p.told)
-			p.headers = nil
-			p.runStart, p.runEnd = p.pos.entry, p.pos.entry
-			if len(p.buf) > 0 {
-				p.note()
-				return p.buf, 0
-			}
-		}
-		p.buf = nil
-		return p.run(b), 0
-	}
-	p.runStart, p.runEnd = p.pos.entry, p.pos.entry
-	p.note()
-	return nil, 0
-}
-
-// run gathers entries from the position on, as far as they are wanted.
-func (p *Subscriber) run(b *block) []byte {
-	from, end := b.start(p.pos.entry), p.pos.entry+1
-	count := b.count.Load()
-	for end < count && b.index[end].end-from <= maxRun && p.wanted(b, end) {
-		end++
-	}
-	p.runStart, p.runEnd = p.pos.entry, end
-	p.note()
-	return b.buf[from:b.index[end-1].end]
-}
-
-// wanted says whether an entry is for this player. It may end its waiting for
-// a keyframe.
-func (p *Subscriber) wanted(b *block, i uint32) bool {
-	e := &b.index[i]
-	if e.info&flv.Metadata != 0 && b.firstSeq+uint64(i) < p.metaFrom {
-		return false
-	}
-	switch e.typ {
-	case flv.TypeAudio:
-		if !p.audio && !kept(e.info) {
-			return false
-		}
-	case flv.TypeVideo:
-		if !p.video && !kept(e.info) {
-			return false
-		}
-	}
-	if p.wait == waitNothing || e.info&flv.Keyframe != 0 {
-		p.wait = waitNothing
-		return true
-	}
-	if p.wait == waitVideo && (e.typ != flv.TypeVideo || kept(e.info)) {
-		return true
-	}
-	if !p.waited {
-		p.waited, p.waitLine = true, e.line
-	}
-	if kept(e.info) {
-		p.headers = p.headers.with(e.typ, e.info, b.appendPayload(nil, i))
-		return false
-	}
-	if int32(e.line-p.waitLine) >= maxKeyWait {
-		p.wait = waitNothing
-		return true
-	}
-	return false
-}
-
 // append encodes the prologue with the time of the tag that follows it.
 func (h *prologue) append(dst []byte, line uint32, chunkSize int) []byte {
 	add := func(typ uint8, time uint32, body []byte) {
@@ -231,115 +135,75 @@ func (h *prologue) append(dst []byte, line uint32, chunkSize int) []byte {
 	return dst
 }
 
-// Wait arms the wake-up and returns its channel, or nil when something has
-// come meanwhile and Next is due at once.
-func (p *Subscriber) Wait() <-chan struct{} {
-	if p.paused {
-		return p.listener.woken
-	}
-	p.listener.waiting.Store(true)
-	if p.pos.entry < p.pos.block.count.Load() || p.pos.block.next.Load() != nil {
-		p.listener.waiting.Store(false)
-		return nil
-	}
-	return p.listener.woken
-}
-
-// note stores where the player is.
-func (p *Subscriber) note() {
-	b := p.pos.block
-	p.seq.Store(b.firstSeq + uint64(p.runEnd))
-	p.bytes.Store(p.pos.bytes())
-	if p.pos.entry < b.count.Load() {
-		p.line.Store(b.index[p.pos.entry].line)
-		p.idle.Store(false)
-		return
-	}
-	p.idle.Store(true)
+func appendSetChunkSize(dst []byte, size int) []byte {
+	body := binary.BigEndian.AppendUint32(nil, uint32(size))
+	return chunk.Append(dst, chunk.Message{CSID: csidControl, Type: chunk.TypeSetChunkSize, Body: body}, chunk.DefaultSize)
 }
 
 // Lagging reports whether the player is so far behind that it should Skip.
-// Any goroutine may ask.
 func (p *Subscriber) Lagging() bool {
-	if p.idle.Load() {
+	if p.paused || !p.pos.step() {
 		return false
 	}
-	s, at := p.stream, p.bytes.Load()
+	s := p.stream
 	newest, key := s.newestBytes.Load(), s.keyBytes.Load()
-	lag := int64(newest - at)
+	lag := int64(newest - p.pos.bytes())
 	if lag > maxLagBytes {
 		return true
 	}
-	if s.keySeq.Load() <= p.seq.Load() {
+	if s.keySeq.Load() <= p.pos.seq() {
 		return false // no newer keyframe to go to
 	}
 	bound := max(minLagBytes, int64(newest-key))
-	return lag > bound || int32(s.newestLine.Load()-p.line.Load()) > p.maxLag
-}
-
-func (p *Subscriber) sweep() {
-	if p.Lagging() {
-		p.lagged()
-	}
+	line := p.pos.block.index[p.pos.entry].line
+	return lag > bound || int32(s.newestLine.Load()-line) > p.maxLag
 }
 
 // Skip gives up what the player has not been sent and goes to the newest
-// keyframe. Of the run handed out last, sent bytes are out: the rest of the
-// message they end in is returned, a copy, and must be written before
-// anything else. skipped is the number of messages passed over; 0 means that
-// there was no better place and the run goes on as it was.
-func (p *Subscriber) Skip(sent int) (rest []byte, skipped uint64) {
+// keyframe. The rest of a message that was begun is appended to own, to be
+// sent before anything else. skipped is the number of messages passed over;
+// 0 means that there was no better place.
+func (p *Subscriber) Skip(own []byte) (_ []byte, skipped uint64) {
 	s := p.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.active || p.paused || p.runEnd == p.runStart {
-		return nil, 0
+	if !s.active || p.paused {
+		return own, 0
 	}
-	b := p.pos.block
-	end := b.firstSeq + uint64(p.runEnd)
-	// The first message that is not begun, and the bytes of the one before it.
-	upTo := b.start(p.runStart) + uint32(sent)
-	i := p.runStart
-	for i < p.runEnd && b.start(i) < upTo {
-		i++
+	from := p.pos.seq() // of the first message that is not begun
+	if p.off > 0 {
+		from++
 	}
-	if i > 0 && b.index[i-1].end > upTo {
-		rest = append([]byte(nil), b.buf[upTo:b.index[i-1].end]...)
-	}
-	from := b.firstSeq + uint64(i)
 	to, headers, key := position{block: s.tail, entry: s.tail.count.Load()}, s.current, s.keyed
-	lag := int64(s.newestBytes.Load() - p.bytes.Load())
+	lag := int64(s.newestBytes.Load() - p.pos.bytes())
 	switch m := &s.mark; {
-	case m.block != nil && m.seq >= end:
+	case m.block != nil && m.seq >= from:
 		to, headers, key = position{block: m.block, entry: m.entry}, m.headers, false
 	case lag > maxLagBytes:
-	case m.block == nil && s.keySeq.Load() >= end: // and the run behind it is not kept
+	case m.block == nil && s.keySeq.Load() > from: // and the run behind it is not kept
 	default:
-		return nil, 0
+		return own, 0
 	}
-	if to.seq() < end || to.seq() == from {
-		return nil, 0 // the caller's run stays as it was
+	if to.seq() <= from {
+		return own, 0
+	}
+	if b := p.pos.block; p.off > 0 {
+		own = append(own, b.buf[b.start(p.pos.entry)+p.off:b.index[p.pos.entry].end]...)
 	}
 	to.block.retain()
 	p.pos.block.release()
-	p.pos, p.headers = to, headers
+	p.pos, p.off, p.headers = to, 0, headers
 	p.waitFor(key)
-	p.runStart, p.runEnd = to.entry, to.entry
-	p.lastEpoch = to.block.epoch
-	p.note()
-	return rest, to.seq() - from
+	p.epoch = to.block.epoch
+	return own, to.seq() - from
 }
 
-// Pause stops the player and lets go of its block. What was handed out must
-// be sent in full before.
+// Pause stops the player and lets go of its block. No message may be midway.
 func (p *Subscriber) Pause() {
 	if p.paused {
 		return
 	}
-	p.pos.entry = p.runEnd
-	p.paused = true
-	p.note()
-	p.idle.Store(true)
+	p.paused, p.was = true, p.pos.seq()
 	p.letGo()
 }
 
@@ -350,20 +214,18 @@ func (p *Subscriber) Resume() {
 		return
 	}
 	p.paused = false
-	was, epoch := p.seq.Load(), p.lastEpoch
+	epoch := p.epoch
 	headers, wait, waited, metaFrom := p.headers, p.wait, p.waited, p.metaFrom
 	s := p.stream
 	s.mu.Lock()
 	p.startLocked()
 	s.mu.Unlock()
-	if p.lastEpoch != epoch || p.pos.seq() > was {
+	if p.epoch != epoch || p.pos.seq() > p.was {
 		return
 	}
 	// All that comes after the pause is there: it goes on as it was.
 	p.headers, p.wait, p.waited, p.metaFrom = headers, wait, waited, metaFrom
-	for p.pos.seq() < was && p.pos.step() {
+	for p.pos.seq() < p.was && p.pos.step() {
 		p.pos.entry++
 	}
-	p.runStart, p.runEnd = p.pos.entry, p.pos.entry
-	p.note()
 }

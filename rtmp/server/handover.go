@@ -22,8 +22,7 @@ func (c *session) handOver(p *player) error {
 	if err != nil {
 		return &ending{reason: reasonReset, text: "the socket cannot be handed over: " + err.Error(), expected: true}
 	}
-	p.fd, p.sender = fd, c.server.nextSender()
-	p.sub.Notify(func() { p.sender.wake(p) })
+	p.fd, p.sender = fd, c.server.senderFor(p.sub.Stream())
 	// What was read during the gate comes behind what the reader has left.
 	c.pending = append(bytes.Clone(c.reader.Rest()), c.pending...)
 	c.reader.Feed(nil)

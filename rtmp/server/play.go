@@ -36,7 +36,7 @@ func (c *session) startPlay(cmd *rtmp.Command) error {
 	}
 	p := newPlayer(c, ev)
 	key := live.Key{Vhost: vhost.Name, App: name.App, Stream: name.Stream}
-	p.sub = c.server.Registry.Subscribe(key, vhost.Play.QueueLength, c.chunkSize, func() {})
+	p.sub = c.server.Registry.Subscribe(key, vhost.Play.QueueLength, c.chunkSize)
 	p.nagle = !vhost.Play.TCPNodelay
 	c.player = p
 	c.server.counts.players.Add(1)
@@ -105,7 +105,7 @@ func (c *session) endPlay(err error) {
 	if p == nil {
 		return
 	}
-	c.player, c.chunkSize = nil, p.chunkSize
+	c.player, c.chunkSize = nil, p.sub.ChunkSize()
 	p.sub.Close()
 	c.server.counts.players.Add(-1)
 	if err != nil {

@@ -1,10 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"time"
 
 	"srs/hook"
-	"srs/rtmp"
 	"srs/rtmp/live"
 )
 
@@ -27,22 +27,21 @@ type player struct {
 	begun   time.Time
 
 	// Owned by the sender.
-	fd        int
-	slot      int32 // -1: with no sender
-	gone      bool
-	blocked   bool // waits for EPOLLOUT
-	queued    bool // is in sender.again
-	joined    bool // everything there was has been sent once
-	leaving   bool // hand the session back at the next message end
-	flood     bool
-	rest      []byte // to be written next
-	isRun     bool   // rest is of the ring
-	sent      int    // bytes of that run that are out
-	chunkSize int    // what the client was told
-	answers   []byte // behind the message under way
-	orders    []func()
-	progress  time.Time // when the client took a byte last
-	unsent    int       // bytes the kernel had left to send then, while blocked
+	fd       int
+	slot     int32  // -1: with no sender
+	group    *group // of its stream's players
+	index    int    // there
+	gone     bool
+	blocked  bool // waits for EPOLLOUT
+	queued   bool // is in sender.again
+	joined   bool // everything there was has been sent once
+	leaving  bool // hand the session back at the next message end
+	flood    bool
+	own      []byte // must be written before anything else
+	answers  []byte // behind that, at a message end
+	orders   []func()
+	progress time.Time // when the client took a byte last
+	unsent   int       // bytes the kernel had left to send then, while blocked
 
 	audio, video bool
 	skips        int
@@ -50,7 +49,7 @@ type player struct {
 }
 
 func newPlayer(c *session, ev hook.Event) *player {
-	return &player{session: c, event: ev, begun: time.Now(), audio: true, video: true, slot: -1, chunkSize: c.chunkSize}
+	return &player{session: c, event: ev, begun: time.Now(), audio: true, video: true, slot: -1}
 }
 
 // inject adds an answer to the client's commands.
@@ -70,55 +69,45 @@ func (p *player) order(do func(), answer func(dst []byte) []byte) {
 	}
 }
 
-// fill finds what to write next, at a message end. It reports false when
-// there is nothing; the stream then wakes the sender.
-func (p *player) fill() bool {
-	for {
-		p.isRun, p.sent = false, 0
-		for _, do := range p.orders {
-			do()
-		}
-		p.orders = nil
-		if len(p.answers) > 0 {
-			p.rest, p.answers = p.answers, nil
-			return true
-		}
-		if p.leaving {
-			return false
-		}
-		run, size := p.sub.Next()
-		switch {
-		case size > 0:
-			p.answers = rtmp.AppendSetChunkSize(p.answers, size)
-			p.chunkSize = size
-		case run != nil:
-			p.rest, p.isRun = run, true
-			if p.sub.Lagging() {
-				p.skip()
-			}
-			if len(p.rest) > 0 {
-				return true
-			}
-		case p.sub.Wait() != nil:
-			if !p.joined && p.nagle {
-				// Not before: the end of the first picture would wait for the
-				// client's delayed acknowledgement.
-				setNagle(p.fd)
-			}
-			p.joined = true
-			return false
-		}
+// gather finds what to write next: bytes of the player's own, made in scratch,
+// then runs of the ring. It is not whole when there is more to come behind it
+// at once.
+func (p *player) gather(r *live.Runs, scratch []byte) (own []byte, whole bool) {
+	if p.sub.Midway() && (len(p.answers) > 0 || len(p.orders) > 0 || p.leaving) {
+		return p.sub.Gather(r, nil, 0), false
 	}
+	for _, do := range p.orders {
+		do()
+	}
+	p.orders = nil
+	own, limit := append(scratch, p.own...), roundBytes
+	if len(own) == 0 {
+		own, p.answers = append(own, p.answers...), nil
+	}
+	if whole = len(p.answers) == 0; !whole || p.leaving {
+		limit = 0
+	}
+	return p.sub.Gather(r, own, limit), whole
 }
 
-// skip moves the player to the newest keyframe: what it has not been sent of
-// the run is given up, but for the rest of the message under way.
+// took notes that n bytes of what gather found are out.
+func (p *player) took(r *live.Runs, own []byte, n int) {
+	if n < len(own) {
+		p.own = bytes.Clone(own[n:])
+		return
+	}
+	p.own = nil
+	p.sub.Took(r, n-len(own))
+}
+
+// skip moves the player to the newest keyframe: what it has not been sent is
+// given up, but for the rest of the message under way.
 func (p *player) skip() {
-	rest, skipped := p.sub.Skip(p.sent)
+	own, skipped := p.sub.Skip(p.own)
 	if skipped == 0 {
 		return
 	}
-	p.rest, p.isRun = rest, false
+	p.own = own
 	p.skips++
 	p.skipped += skipped
 	c := p.session

@@ -1,60 +1,81 @@
 package server
 
 import (
-	"io"
 	"math"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"srs/rtmp/live"
 )
 
 // Bounds of a sender.
 const (
 	roundBytes = 128 << 10        // sent to one player in a round; paces the burst of a join
-	yieldAfter = time.Millisecond // of writing, so that others get the processor
+	roundJoins = 16               // players that get such a burst before others are looked at again
+	roundMail  = 64               // players taken in before others are looked at again
+	roundSends = 128              // players of a group sent to before others are looked at again
+	yieldAfter = time.Millisecond // of work, so that others get the processor
 	sweepEvery = time.Second      // players that do not take what they get are looked at
 	maxEvents  = 256
+	maxScratch = 64 << 10 // kept for the next player
 )
 
 // sender sends to many players from one goroutine. It owns their sockets: it
 // alone reads, writes and closes them, with an epoll set of its own, and the
-// subscribers too. Others put players into its mailbox.
+// subscribers too. Others put players into its mailbox, and publishers ring
+// the bells of its groups (group.go).
 //
-// A round:
+// A round does a bounded share of each, so that nothing waits for long:
 //
-//  1. the mailbox: players that join, that were kicked, that have something new
-//  2. one or a few non-blocking writes for each player with something new;
-//     a full socket waits for EPOLLOUT and nobody waits for it
-//  3. what players send, and sockets that have room again
+//  1. the mailbox: players that join or were kicked, streams with something new
+//  2. groups that are due: one non-blocking send for each player; a full socket
+//     waits for EPOLLOUT and nobody waits for it
+//  3. players that lack more than a round's share: those who joined
+//  4. what players send, and sockets that have room again
 //
 // Socket calls are raw: they cannot block, and Go's scheduler need not know.
+// Waiting is Go's: on a channel, while a second goroutine watches the epoll set.
 type sender struct {
 	// Static after construction.
 	server *Server
 	epoll  int
-	event  int // eventfd: wakes a sender that waits
+	set    *os.File      // the epoll set, for Go's poller
+	bell   chan struct{} // capacity 1: ends the sender's wait
+	watch  chan struct{} // capacity 1: the watcher is to say when a socket is ready
+	ready  chan struct{} // capacity 1: it says so
 	done   chan struct{}
 
 	asleep atomic.Bool
 
 	mu    sync.Mutex
 	mail  []*player // joined or kicked
-	ready []*player // their streams have something new
+	rings []ring    // streams that have something new
 	quit  bool
 
 	// Owned by the sender's goroutine.
-	slots  []slot
-	free   []int32
-	again  []*player // have more than fits into a round
-	events [maxEvents]unix.EpollEvent
-	swept  time.Time
-	now    time.Time
-	worked time.Time // since when it has not let others run
+	slots    []slot
+	free     []int32
+	groups   map[*live.Stream]*group
+	times    timetable
+	inbox    []*player // taken from mail, not looked at yet
+	work     queue[*group]
+	again    queue[*player] // have more than fits into a round
+	events   [maxEvents]unix.EpollEvent
+	watching bool
+	timer    *time.Timer
+	alarm    time.Time // what timer is set to; zero: it is not
+	swept    time.Time
+	now      time.Time
+	worked   time.Time // since when it has not let others run
+	runs     live.Runs
+	scratch  []byte // for what a player gets beside them
+	out      output
 }
 
 // slot is a place for a player. The generation tells an event for the player
@@ -64,23 +85,24 @@ type slot struct {
 	generation int32
 }
 
-// eventSlot is the slot number of the eventfd.
-const eventSlot = -1
-
 func newSender(s *Server) (*sender, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: eventSlot})
+	unix.SetNonblock(epoll, true) // or Go's poller does not take it
+	x := &sender{
+		server: s, epoll: epoll, set: os.NewFile(uintptr(epoll), "epoll"),
+		bell: make(chan struct{}, 1), watch: make(chan struct{}, 1), ready: make(chan struct{}, 1), done: make(chan struct{}),
+		groups: make(map[*live.Stream]*group), timer: time.NewTimer(time.Hour),
 	}
+	x.timer.Stop()
+	raw, err := x.set.SyscallConn()
 	if err != nil {
-		unix.Close(epoll)
-		return nil, os.NewSyscallError("eventfd", err)
+		x.set.Close()
+		return nil, os.NewSyscallError("epoll", err)
 	}
-	x := &sender{server: s, epoll: epoll, event: event, done: make(chan struct{})}
+	go x.watchSockets(raw)
 	go x.run()
 	return x, nil
 }
@@ -102,10 +124,10 @@ func (x *sender) post(p *player) {
 	x.rouse()
 }
 
-// wake says that a player's stream has something new.
-func (x *sender) wake(p *player) {
+// ring says that a group's stream has something new.
+func (x *sender) ring(g *group, d live.Due) {
 	x.mu.Lock()
-	x.ready = append(x.ready, p)
+	x.rings = append(x.rings, ring{g, d})
 	x.mu.Unlock()
 	x.rouse()
 }
@@ -113,73 +135,87 @@ func (x *sender) wake(p *player) {
 // rouse ends the sender's wait, if it waits.
 func (x *sender) rouse() {
 	if x.asleep.Load() && x.asleep.CompareAndSwap(true, false) {
-		one := [8]byte{1}
-		unix.Write(x.event, one[:])
+		select {
+		case x.bell <- struct{}{}:
+		default: // one that it has not heard yet does as well
+		}
 	}
 }
 
 func (x *sender) run() {
 	defer close(x.done)
-	defer unix.Close(x.epoll)
-	defer unix.Close(x.event)
-	var mail, ready []*player
+	defer x.set.Close() // ends the watcher, too
+	defer close(x.watch)
+	var mail []*player
+	var rings []ring
 	for {
 		x.mu.Lock()
 		mail, x.mail = x.mail, mail[:0]
-		ready, x.ready = x.ready, ready[:0]
+		rings, x.rings = x.rings, rings[:0]
 		quit := x.quit
 		x.mu.Unlock()
 		x.now = time.Now()
-		for _, p := range mail {
-			x.look(p)
+		x.inbox = append(x.inbox, mail...)
+		clear(mail)
+		for _, r := range rings {
+			x.answer(r)
 		}
-		for _, p := range ready {
-			x.push(p)
-		}
-		again := x.again
-		x.again = nil
-		for _, p := range again {
-			p.queued = false
-			x.push(p)
-		}
-		if x.now.Sub(x.swept) >= sweepEvery {
-			x.swept = x.now
-			x.sweep()
-		}
-		if quit && len(x.slots) == len(x.free) {
+		clear(rings)
+		x.round()
+		if quit && len(x.inbox) == 0 && len(x.slots) == len(x.free) {
 			return
 		}
-		clear(mail)
-		clear(ready)
 		x.wait()
+		x.yield()
 	}
 }
 
-// wait takes socket events. It looks without waiting first: a busy sender has
-// always some, and a call that may block is dear.
+// round does a share of what there is to do.
+func (x *sender) round() {
+	n := min(len(x.inbox), roundMail)
+	for _, p := range x.inbox[:n] {
+		x.look(p)
+	}
+	x.inbox = x.inbox[:copy(x.inbox, x.inbox[n:])]
+	clear(x.inbox[len(x.inbox) : len(x.inbox)+n])
+	for g := x.times.due(x.now); g != nil; g = x.times.due(x.now) {
+		x.tick(g)
+	}
+	for sends := roundSends; sends > 0 && x.work.len() > 0; {
+		g := x.work.take()
+		if sends -= x.flush(g, sends); g.working {
+			x.work.add(g)
+		}
+	}
+	for range min(x.again.len(), roundJoins) {
+		p := x.again.take()
+		p.queued = false
+		x.push(p)
+	}
+	if x.now.Sub(x.swept) >= sweepEvery {
+		x.swept = x.now
+		x.sweep()
+	}
+}
+
+func (x *sender) busy() bool { return x.work.len() > 0 || x.again.len() > 0 || len(x.inbox) > 0 }
+
+// wait takes socket events, and waits for something to do if there is nothing.
 func (x *sender) wait() {
-	n := x.poll()
-	if n == 0 && len(x.again) == 0 {
+	n := rawEpoll(x.epoll, x.events[:])
+	if n == 0 && !x.busy() {
 		x.asleep.Store(true)
 		x.mu.Lock()
-		idle := len(x.mail) == 0 && len(x.ready) == 0
+		idle := len(x.mail) == 0 && len(x.rings) == 0
 		x.mu.Unlock()
 		if idle {
-			timeout := int(sweepEvery / time.Millisecond)
-			if len(x.slots) == len(x.free) {
-				timeout = -1
-			}
-			n, _ = unix.EpollWait(x.epoll, x.events[:], timeout)
-			x.worked = time.Now()
+			x.park()
+			n = rawEpoll(x.epoll, x.events[:])
 		}
 		x.asleep.Store(false)
+		x.now = time.Now()
 	}
-	for _, e := range x.events[:max(n, 0)] {
-		if e.Fd == eventSlot {
-			var b [8]byte
-			unix.Read(x.event, b[:])
-			continue
-		}
+	for _, e := range x.events[:n] {
 		s := x.slots[e.Fd]
 		if s.player == nil || s.generation != e.Pad {
 			continue
@@ -188,75 +224,59 @@ func (x *sender) wait() {
 			x.read(s.player)
 		}
 		if e.Events&unix.EPOLLOUT != 0 && s.player.slot >= 0 && s.player.blocked {
-			s.player.blocked = false
-			x.watch(s.player, unix.EPOLL_CTL_MOD)
-			x.push(s.player)
+			x.unblock(s.player)
 		}
 	}
 }
 
-// poll looks for events without waiting.
-func (x *sender) poll() int {
-	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(x.epoll), uintptr(unsafe.Pointer(&x.events[0])), maxEvents, 0, 0, 0)
-	return int(n)
+// park waits until somebody rouses the sender, a socket is ready or a time has come.
+func (x *sender) park() {
+	if !x.watching {
+		x.watching = true
+		x.watch <- struct{}{}
+	}
+	var due time.Time
+	if len(x.slots) > len(x.free) {
+		due = x.swept.Add(sweepEvery)
+	}
+	if t := x.times.next(); !t.IsZero() && (due.IsZero() || t.Before(due)) {
+		due = t
+	}
+	if due != x.alarm {
+		if x.alarm = due; due.IsZero() {
+			x.timer.Stop()
+		} else {
+			x.timer.Reset(max(0, time.Until(due)))
+		}
+	}
+	select {
+	case <-x.bell:
+	case <-x.ready:
+		x.watching = false
+	case <-x.timer.C:
+		x.alarm = time.Time{}
+	}
+	x.worked = time.Now()
+}
+
+// watchSockets tells the sender, each time it asks for that, that a socket of
+// its set is ready.
+func (x *sender) watchSockets(raw syscall.RawConn) {
+	var one [1]unix.EpollEvent
+	for range x.watch {
+		if raw.Read(func(uintptr) bool { return rawEpoll(x.epoll, one[:]) > 0 }) != nil {
+			return // the set is closed
+		}
+		x.ready <- struct{}{}
+	}
 }
 
 // yield lets others run from time to time: handshakes, callbacks.
 func (x *sender) yield() {
-	if x.now = time.Now(); x.now.Sub(x.worked) >= yieldAfter {
+	if x.now.Sub(x.worked) >= yieldAfter {
 		runtime.Gosched()
 		x.worked = time.Now()
 	}
-}
-
-// look takes a player in, or ends one that was kicked.
-func (x *sender) look(p *player) {
-	if p.slot < 0 && !p.gone {
-		x.join(p)
-	}
-	if e := p.session.kicked.Load(); e != nil && p.slot >= 0 {
-		x.leave(p, e)
-	}
-}
-
-func (x *sender) join(p *player) {
-	if n := len(x.free); n > 0 {
-		p.slot = x.free[n-1]
-		x.free = x.free[:n-1]
-	} else {
-		p.slot = int32(len(x.slots))
-		x.slots = append(x.slots, slot{})
-	}
-	s := &x.slots[p.slot]
-	s.player = p
-	s.generation++
-	p.progress = x.now
-	if err := x.watch(p, unix.EPOLL_CTL_ADD); err != nil {
-		x.leave(p, &ending{reason: reasonReset, text: "epoll: " + err.Error(), expected: true})
-		return
-	}
-	b := p.session.pending // what came behind the play command
-	p.session.pending = nil
-	x.consume(p, b)
-}
-
-// watch tells epoll what to look for.
-func (x *sender) watch(p *player, op int) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: p.slot, Pad: x.slots[p.slot].generation}
-	if p.blocked {
-		e.Events |= unix.EPOLLOUT
-	}
-	return unix.EpollCtl(x.epoll, op, p.fd, &e)
-}
-
-// leave lets go of a player. Its session goes on in a goroutine of its own:
-// to its end because of err, or without one to what the client does next.
-func (x *sender) leave(p *player, err error) {
-	unix.EpollCtl(x.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
-	x.slots[p.slot].player = nil
-	x.free = append(x.free, p.slot)
-	p.slot, p.gone = -1, true
-	go p.session.comeBack(p.fd, err)
 }
 
 // push sends a player what there is for it, up to a round's share.
@@ -264,130 +284,63 @@ func (x *sender) push(p *player) {
 	if p.slot < 0 || p.blocked || p.queued {
 		return
 	}
-	for budget := roundBytes; ; {
-		if len(p.rest) == 0 && !p.fill() {
+	for {
+		own, whole := p.gather(&x.runs, x.scratch[:0])
+		if x.scratch = own; cap(own) > maxScratch {
+			x.scratch = nil
+		}
+		total := len(own) + x.runs.Bytes
+		if total == 0 {
 			break
 		}
-		n, err := rawWrite(p.fd, p.rest)
+		n, err := x.out.send(p.fd, own, x.runs.Pieces)
 		if n > 0 {
 			p.progress = x.now
 			p.session.sent.Add(uint64(n))
-			p.sent += n
-			p.rest = p.rest[n:]
-			budget -= n
 		}
+		p.took(&x.runs, own, n)
 		switch {
-		case err == unix.EAGAIN:
-			p.blocked, p.progress, p.unsent = true, x.now, math.MaxInt
-			x.watch(p, unix.EPOLL_CTL_MOD)
-			return
 		case err == unix.EINTR:
-		case err != 0:
+		case err != 0 && err != unix.EAGAIN:
 			x.leave(p, &ending{reason: reasonReset, text: "the connection broke: " + err.Error(), expected: true})
 			return
-		case budget <= 0:
+		case n < total: // the socket is full
+			p.blocked, p.unsent = true, math.MaxInt
+			x.control(p, unix.EPOLL_CTL_MOD)
+			return
+		case !whole:
+		case x.runs.More:
 			p.queued = true
-			x.again = append(x.again, p)
-			x.yield()
+			x.again.add(p)
+			return
+		default:
+			x.settle(p)
 			return
 		}
 	}
-	x.yield()
+	x.settle(p)
+}
+
+// settle is for a player that has all there is for it.
+func (x *sender) settle(p *player) {
 	if p.leaving {
 		x.leave(p, nil)
+		return
 	}
+	if !p.joined && p.nagle {
+		// Not before: the end of the first picture would wait for the
+		// client's delayed acknowledgement.
+		setNagle(p.fd)
+	}
+	p.joined = true
 }
 
-// read takes what a player has sent and acts on it.
-func (x *sender) read(p *player) {
-	c := p.session
-	b := buffers.get()
-	defer buffers.put(b)
-	n, err := rawRead(p.fd, b[:])
-	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
-		return
-	case err != 0:
-		x.leave(p, readEnding(err))
-		return
-	case n == 0:
-		x.leave(p, readEnding(io.EOF))
-		return
-	}
-	c.took(n)
-	x.consume(p, b[:n])
-}
-
-// consume acts on what a player has sent, and sends it what there is for it.
-func (x *sender) consume(p *player, b []byte) {
-	c := p.session
-	c.reader.Feed(b)
-	for !p.leaving {
-		m, ok, err := c.reader.Next()
-		if err == nil && ok {
-			err = c.handle(m)
-		}
-		if err != nil {
-			x.leave(p, err)
-			return
-		}
-		if !ok {
-			break
-		}
-		if len(p.answers) > maxInject/2 || len(p.orders) > maxOrders/2 {
-			if x.push(p); p.slot < 0 { // a burst is no flood while the answers are taken
-				return
-			}
-		}
-	}
-	if p.leaving { // the session goes on with the rest
-		c.pending = append(c.pending, c.reader.Rest()...)
-		c.reader.Feed(nil)
-		p.flood = p.flood || len(c.pending) > maxPendingInput
-	}
-	if p.flood {
-		x.leave(p, end(reasonFlood, "the client asks faster than it takes the answers"))
-		return
+// unblock goes on with a player whose socket has room again.
+func (x *sender) unblock(p *player) {
+	p.blocked = false
+	x.control(p, unix.EPOLL_CTL_MOD)
+	if p.sub.Lagging() {
+		p.skip()
 	}
 	x.push(p)
-}
-
-// sweep ends players that have not taken a byte for long, and moves on those
-// that lag too far behind.
-func (x *sender) sweep() {
-	for i := range x.slots {
-		p := x.slots[i].player
-		if p == nil || !p.blocked {
-			continue
-		}
-		// The socket has room again only when much of its buffer is free; a slow
-		// reader is known by what the kernel has left to send.
-		if n, err := unix.IoctlGetInt(p.fd, unix.SIOCOUTQ); err == nil && n < p.unsent {
-			p.unsent, p.progress = n, x.now
-		}
-		if x.now.Sub(p.progress) >= stallTime {
-			x.leave(p, end(reasonStalled, "the player took nothing for "+stallTime.String()))
-			continue
-		}
-		if p.isRun && p.sub.Lagging() {
-			p.skip()
-		}
-	}
-}
-
-// rawWrite writes to a non-blocking socket.
-func rawWrite(fd int, b []byte) (int, unix.Errno) {
-	n, _, err := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-	if err != 0 {
-		return 0, err
-	}
-	return int(n), 0
-}
-
-func rawRead(fd int, b []byte) (int, unix.Errno) {
-	n, _, err := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	if err != 0 {
-		return 0, err
-	}
-	return int(n), 0
 }

@@ -10,6 +10,7 @@ package server
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"runtime"
@@ -44,7 +45,7 @@ type Server struct {
 	memory trimmer
 
 	senders []*sender
-	turn    atomic.Uint64 // of the senders
+	seed    maphash.Seed // where streams have their first sender
 
 	gates     context.Context // canceled when pending gates must give up
 	endGates  context.CancelFunc
@@ -60,7 +61,7 @@ type Server struct {
 // processor.
 func New(o Options) (*Server, error) {
 	s := &Server{
-		Options: o, started: time.Now(),
+		Options: o, started: time.Now(), seed: maphash.MakeSeed(),
 		listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{}),
 	}
 	s.ids.Store(o.FirstID)
@@ -77,9 +78,14 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// nextSender gives players to the senders in turn.
-func (s *Server) nextSender() *sender {
-	return s.senders[s.turn.Add(1)%uint64(len(s.senders))]
+// senderPlayers is how many players of a stream one sender has before the next
+// one gets some: a wake-up of a sender is dear for a few.
+const senderPlayers = 64
+
+// senderFor finds the sender for a new player of a stream.
+func (s *Server) senderFor(stream *live.Stream) *sender {
+	at := maphash.Comparable(s.seed, stream) + uint64(stream.Players()/senderPlayers)
+	return s.senders[at%uint64(len(s.senders))]
 }
 
 func (s *Server) stopSenders() {

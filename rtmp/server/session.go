@@ -304,7 +304,7 @@ func (c *session) reply(f func(dst []byte) []byte) {
 // size is the chunk size for answers.
 func (c *session) size() int {
 	if c.player != nil {
-		return c.player.chunkSize
+		return c.player.sub.ChunkSize()
 	}
 	return c.chunkSize
 }

@@ -137,22 +137,24 @@ func (in *input) read() ([]byte, error) {
 	return nil, in.err
 }
 
-// tryRead is called by the runtime when the socket may have bytes.
+// tryRead is called by the runtime when the socket may have bytes. The read is
+// raw: it cannot block, and one that Go's scheduler sees after a pause wakes the
+// thread that watches for blocked calls, which costs more than the read.
 func (in *input) tryRead(fd uintptr) bool {
 	b := buffers.get()
-	for {
-		in.n, in.err = unix.Read(int(fd), b[:])
-		if in.err == unix.EINTR {
-			continue
-		}
-		break
+	n, errno := rawRead(int(fd), b[:])
+	for errno == unix.EINTR {
+		n, errno = rawRead(int(fd), b[:])
 	}
-	if in.err == unix.EAGAIN {
+	if errno == unix.EAGAIN {
 		buffers.put(b)
 		return false
 	}
-	in.borrowed = b
-	if in.n <= 0 && in.err == nil {
+	in.borrowed, in.n, in.err = b, n, nil
+	switch {
+	case errno != 0:
+		in.err = errno
+	case n == 0:
 		in.err = io.EOF
 	}
 	return true

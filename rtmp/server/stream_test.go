@@ -531,7 +531,7 @@ func TestSlowPlayerSkips(t *testing.T) {
 		}
 		got <- n
 	}()
-	// The pump sweeps once a second: send for longer than that.
+	// Senders sweep once a second: send for longer than that.
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for i := range frames {
