@@ -7,55 +7,50 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
-	"time"
+	"strings"
 )
 
-// A comparison is a run of the subcommand compare: the same workload for
+// A comparison is a run of the subcommand compare: the same scenario for
 // several servers, in turns, so that a machine whose speed changes changes it
 // for all of them.
 type comparison struct {
-	Workload   workload   `json:"workload"`
-	Publishers int        `json:"publishers"`
-	Players    int        `json:"players"`
-	Seconds    float64    `json:"seconds"` // of each run
-	Rounds     int        `json:"rounds"`
-	Pinned     bool       `json:"pinned"` // server and generator on a CPU each
-	Servers    contenders `json:"servers"`
+	Scenario string     `json:"scenario"`
+	Flags    []string   `json:"flags"` // of the scenario, those given
+	Rounds   int        `json:"rounds"`
+	Pinned   bool       `json:"pinned"` // server and generator on a CPU each
+	Servers  contenders `json:"servers"`
+
+	columns     []column
+	connections int
 }
 
-// figures are those of one run, or medians of several.
-type figures struct {
-	PerGB     float64 `json:"cpu_s_per_gb"`
-	Ratio     float64 `json:"cpu_ratio"`   // to the first server
-	Percent   float64 `json:"cpu_percent"` // of one CPU
-	Delivered float64 `json:"delivered_percent"`
-	Faults    int64   `json:"faults"` // a sum, not a median
-	P50       float64 `json:"latency_p50_ms"`
-	P99       float64 `json:"latency_p99_ms"`
-	Join      float64 `json:"join_p50_ms"`
-	Peak      float64 `json:"peak_rss_bytes"`
-	Switches  float64 `json:"context_switches_per_s"`
-}
+// ours are flags of a scenario that compare sets itself.
+var ours = []string{"url", "pid", "o", "progress", "srs", "start"}
 
-// compare is the subcommand. Its flags are fanout's, and those that say whom to
-// compare how.
+// compare is the subcommand. Its flags are the scenario's, and those that say
+// whom to compare how.
 func compare(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
-	var c comparison
+	c := comparison{Scenario: scenarioOf(args)}
+	one, ok := scenarios[c.Scenario]
+	if !ok {
+		return fmt.Errorf("%w: -workload must be one of %s", errUsage, scenarioNames())
+	}
+	fs.String("workload", c.Scenario, "`what` to measure with, one of "+scenarioNames()+"; the other flags are this one's")
 	fs.Var(&c.Servers, "server", "a `NAME=COMMAND` to compare, again for each server; {addr}, {conf} and others are replaced")
 	fs.IntVar(&c.Rounds, "rounds", 3, "how often each server is measured")
 	fs.BoolVar(&c.Pinned, "pin", false, "server on CPU "+serverCPU+", generator on CPU "+generatorCPU+" (taskset)")
 	file := fs.String("o", "", "write all figures as JSON to `file`")
-	passed := flag.NewFlagSet("", flag.ContinueOnError)
-	c.Workload.flags(passed)
-	passed.IntVar(&c.Publishers, "publishers", 1, "how many streams")
-	passed.IntVar(&c.Players, "players", 1000, "how many players in all, spread over the streams")
-	duration := passed.Duration("duration", 10*time.Second, "how long to measure")
-	passed.Float64("join", 500, "connections opened per second, at most")
-	passed.Uint("checksums", 1, checksumsText)
-	passed.VisitAll(func(f *flag.Flag) { fs.Var(f.Value, f.Name, f.Usage) })
+	passed, s := flag.NewFlagSet("", flag.ContinueOnError), one()
+	g := newRig(c.Scenario, s, passed)
+	passed.VisitAll(func(f *flag.Flag) {
+		if !slices.Contains(ours, f.Name) {
+			fs.Var(f.Value, f.Name, f.Usage)
+		}
+	})
 	if err := parse(fs, args, stderr); err != nil {
 		return err
 	}
@@ -65,14 +60,23 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	case c.Rounds < 1:
 		return fmt.Errorf("%w: -rounds must be 1 or more", errUsage)
 	}
-	c.Seconds = duration.Seconds()
-	var flags []string
-	passed.VisitAll(func(f *flag.Flag) { flags = append(flags, "-"+f.Name+"="+f.Value.String()) })
-	if err := c.run(ctx, flags, stderr); err != nil {
+	if err := errors.Join(g.check(), s.check(g), mustLast(g)); err != nil {
+		return err
+	}
+	fs.Visit(func(f *flag.Flag) {
+		if passed.Lookup(f.Name) != nil && f.Name != "o" {
+			c.Flags = append(c.Flags, "-"+f.Name+"="+f.Value.String())
+		}
+	})
+	c.columns, c.connections = s.columns(), g.publishers+s.connections()
+	if g.calls {
+		c.columns = append(slices.Clip(c.columns), callsColumn)
+	}
+	if err := c.run(ctx, stderr); err != nil {
 		return err
 	}
 	for _, s := range c.Servers {
-		s.conclude(c.Servers[0])
+		s.conclude(c.Servers[0], c.columns)
 	}
 	c.print(stdout)
 	if *file != "" {
@@ -87,12 +91,29 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	return c.err()
 }
 
+// scenarioOf finds -workload, on which depends what other flags there are.
+func scenarioOf(args []string) string {
+	for i, arg := range args {
+		name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		switch {
+		case name != "workload" || !strings.HasPrefix(arg, "-"):
+		case given:
+			return value
+		case i+1 < len(args):
+			return args[i+1]
+		}
+	}
+	return "fanout"
+}
+
+func scenarioNames() string { return strings.Join(slices.Sorted(maps.Keys(scenarios)), ", ") }
+
 // run measures all servers in turns; each round begins with another one.
-func (c *comparison) run(ctx context.Context, flags []string, stderr io.Writer) error {
+func (c *comparison) run(ctx context.Context, stderr io.Writer) error {
 	for round := range c.Rounds {
 		for i := range c.Servers {
 			s := c.Servers[(round+i)%len(c.Servers)]
-			r, err := s.run(ctx, c.Pinned, c.Publishers+c.Players, flags)
+			r, err := s.run(ctx, c)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -107,52 +128,35 @@ func (c *comparison) run(ctx context.Context, flags []string, stderr io.Writer) 
 				continue
 			}
 			s.Runs = append(s.Runs, r)
-			f := figuresOf(r)
-			fmt.Fprintf(stderr, "%d/%d %s: %.2f CPU s/GB, p99 %.1f ms, %.3f %% delivered\n", round+1, c.Rounds, s.Name, f.PerGB, f.P99, f.Delivered)
+			fmt.Fprintf(stderr, "%d/%d %s:", round+1, c.Rounds, s.Name)
+			for i, column := range c.columns {
+				if i > 0 {
+					io.WriteString(stderr, ",")
+				}
+				fmt.Fprintf(stderr, " %s %.*f", column.title, column.digits, column.of(r))
+			}
+			fmt.Fprintln(stderr)
 		}
 	}
 	return nil
 }
 
-func figuresOf(r *report) figures {
-	f := figures{Delivered: r.Percent, Faults: r.damage() + int64(len(r.Failures))}
-	if s := r.Server; s != nil {
-		f.PerGB, f.Percent, f.Peak, f.Switches = s.PerGB, s.Percent, float64(s.Peak), float64(s.Switches)/r.Seconds
-	}
-	if r.Latency != nil {
-		f.P50, f.P99 = r.Latency.P50, r.Latency.P99
-	}
-	if r.Join != nil {
-		f.Join = r.Join.P50
-	}
-	return f
-}
-
 // conclude makes medians of a server's runs, and relates them to the first's.
-func (s *contender) conclude(first *contender) {
-	var runs []figures
-	for _, r := range s.Runs {
-		runs = append(runs, figuresOf(r))
-		s.Median.Faults += runs[len(runs)-1].Faults
-	}
-	for _, of := range []func(*figures) *float64{
-		func(f *figures) *float64 { return &f.PerGB },
-		func(f *figures) *float64 { return &f.Percent },
-		func(f *figures) *float64 { return &f.Delivered },
-		func(f *figures) *float64 { return &f.P50 },
-		func(f *figures) *float64 { return &f.P99 },
-		func(f *figures) *float64 { return &f.Join },
-		func(f *figures) *float64 { return &f.Peak },
-		func(f *figures) *float64 { return &f.Switches },
-	} {
+func (s *contender) conclude(first *contender, columns []column) {
+	s.Median = make(map[string]float64, len(columns))
+	for _, column := range columns {
 		var values []float64
-		for i := range runs {
-			values = append(values, *of(&runs[i]))
+		sum := 0.0
+		for _, r := range s.Runs {
+			values = append(values, column.of(r))
+			sum += column.of(r)
 		}
-		*of(&s.Median) = median(values)
+		if s.Median[column.key] = median(values); column.sum {
+			s.Median[column.key] = sum
+		}
 	}
-	if first.Median.PerGB > 0 {
-		s.Median.Ratio = s.Median.PerGB / first.Median.PerGB
+	if key := columns[0].key; first.Median[key] > 0 {
+		s.Ratio = s.Median[key] / first.Median[key]
 	}
 }
 
@@ -166,22 +170,30 @@ func median(values []float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
-// print writes a table in Markdown.
+// print writes a table in Markdown. The ratio stands behind its column.
 func (c *comparison) print(w io.Writer) {
-	fmt.Fprintf(w, "%d streams of %d kb/s, %d players, medians of %d rounds of %g s", c.Publishers, c.Workload.Kbps, c.Players, c.Rounds, c.Seconds)
+	fmt.Fprintf(w, "`bench %s`, medians of %d rounds", strings.Join(append([]string{c.Scenario}, c.Flags...), " "), c.Rounds)
 	if c.Pinned {
 		fmt.Fprintf(w, ", server on CPU %s, generator on CPU %s", serverCPU, generatorCPU)
 	}
-	fmt.Fprint(w, "\n\n| server | CPU s/GB | ratio | CPU % | p50 ms | p99 ms | join p50 ms | delivered % | faults | RSS peak MB | switches/s |\n"+
-		"|---|---|---|---|---|---|---|---|---|---|---|\n")
+	titles := []string{"server"}
+	for _, column := range c.columns {
+		titles = append(titles, column.title)
+	}
+	row := func(cells []string) { fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")) }
+	fmt.Fprint(w, "\n\n")
+	row(slices.Insert(titles, 2, "ratio"))
+	row(slices.Repeat([]string{"---"}, len(titles)+1))
 	for _, s := range c.Servers {
-		m := s.Median
+		cells := []string{s.Name}
 		if len(s.Runs) == 0 {
-			fmt.Fprintf(w, "| %s | failed |\n", s.Name)
+			row(append(cells, "failed"))
 			continue
 		}
-		fmt.Fprintf(w, "| %s | %.2f | %.2f | %.0f | %.1f | %.1f | %.1f | %.3f | %d | %.1f | %.0f |\n",
-			s.Name, m.PerGB, m.Ratio, m.Percent, m.P50, m.P99, m.Join, m.Delivered, m.Faults, m.Peak/1e6, m.Switches)
+		for _, column := range c.columns {
+			cells = append(cells, fmt.Sprintf("%.*f", column.digits, s.Median[column.key]))
+		}
+		row(slices.Insert(cells, 2, fmt.Sprintf("%.2f", s.Ratio)))
 	}
 	fmt.Fprintln(w)
 	for _, s := range c.Servers {

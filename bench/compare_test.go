@@ -30,7 +30,7 @@ func TestCompare(t *testing.T) {
 	if code := run(t.Context(), args, &out, &progress); code != exitOK {
 		t.Fatalf("exit status %d\n%s%s", code, out.String(), progress.String())
 	}
-	for _, want := range []string{"1 streams of 500 kb/s, 5 players, medians of 2 rounds of 0.5 s\n", "| first |", "| slow |", "| 100.000 | 0 |", "* first: `{bench}"} {
+	for _, want := range []string{"`bench fanout -duration=500ms -gop=200ms -players=5`, medians of 2 rounds\n", "| first |", "| slow |", "| 100.000 | 0 |", "* first: `{bench}"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
@@ -43,7 +43,8 @@ func TestCompare(t *testing.T) {
 	if err != nil || json.Unmarshal(b, &c) != nil || len(c.Servers) != 2 {
 		t.Fatalf("%v\n%s", err, b)
 	}
-	if s := c.Servers[1]; len(s.Runs) != 2 || s.Median.P50 < 10 || s.Median.Peak == 0 || s.Median.Switches == 0 || s.Median.Join == 0 {
+	if s := c.Servers[1]; len(s.Runs) != 2 || s.Median["latency_p50_ms"] < 10 ||
+		s.Median["peak_rss_mb"] == 0 || s.Median["context_switches_per_s"] == 0 || s.Median["join_p50_ms"] == 0 {
 		t.Errorf("%s", b)
 	}
 
@@ -91,6 +92,35 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+// TestNginx: what is written for it, and what is said when it is not there.
+func TestNginx(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	programs, modules := nginxPrograms, nginxModules
+	defer func() { nginxPrograms, nginxModules = programs, modules }()
+	nginxPrograms, nginxModules = []string{filepath.Join(dir, "nginx")}, []string{dir}
+	p := place{dir: t.TempDir(), address: "127.0.0.1:1999", connections: 7}
+	conf := filepath.Join(p.dir, "nginx.conf")
+	for _, missing := range []struct{ file, debian string }{{"nginx", "install nginx"}, {nginxModule, "install libnginx-mod-rtmp"}} {
+		if _, err := p.expand("{nginx}"); err == nil || !strings.Contains(err.Error(), missing.debian) {
+			t.Errorf("without %s: %v", missing.file, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, missing.file), nil, 0o775); err != nil {
+			t.Fatal(err)
+		}
+	}
+	words, err := p.expand("nice {nginx}")
+	if want := []string{"nice", filepath.Join(dir, "nginx"), "-p", p.dir, "-e", p.dir + "/nginx.log", "-c", conf}; err != nil || !slices.Equal(words, want) {
+		t.Errorf("%q, %v", words, err)
+	}
+	text, err := os.ReadFile(conf)
+	for _, want := range []string{"load_module " + filepath.Join(dir, nginxModule), "listen 127.0.0.1:1999;", "worker_connections 71;"} {
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%q is missing: %v\n%s", want, err, text)
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		values []float64
@@ -112,9 +142,10 @@ func TestConclude(t *testing.T) {
 		return s
 	}
 	first, second := of(4, 5, 90), of(10, 1, 20)
-	first.conclude(first)
-	second.conclude(first)
-	if m := second.Median; m.PerGB != 10 || m.Ratio != 2 || m.Faults != 6 || m.Switches != 10 || first.Median.Ratio != 1 {
+	first.conclude(first, deliveryColumns)
+	second.conclude(first, deliveryColumns)
+	m := second.Median
+	if m["cpu_s_per_gb"] != 10 || second.Ratio != 2 || m["faults"] != 6 || m["context_switches_per_s"] != 10 || first.Ratio != 1 {
 		t.Errorf("%+v", m)
 	}
 }

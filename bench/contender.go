@@ -22,12 +22,14 @@ import (
 //	{conf}              a configuration of srs that listens there
 //	{conf:DIRECTIVES}   such a one with these in its vhost
 //	{file:PATH}         a copy of a file in which {addr}, {port} and {dir} are replaced
+//	{nginx}             nginx with its RTMP module, all of a command line
 type contender struct {
-	Name    string    `json:"name"`
-	Command string    `json:"command"`
-	Runs    []*report `json:"runs"`
-	Errors  []string  `json:"errors,omitempty"` // of runs that gave no report
-	Median  figures   `json:"median"`
+	Name    string             `json:"name"`
+	Command string             `json:"command"`
+	Runs    []*report          `json:"runs"`
+	Errors  []string           `json:"errors,omitempty"` // of runs that gave no report
+	Median  map[string]float64 `json:"median"`           // by the column's key
+	Ratio   float64            `json:"ratio"`            // of the first column to the first server's
 }
 
 // contenders is the flag -server, which may come again.
@@ -60,6 +62,7 @@ var placeholder = regexp.MustCompile(`\{(\w+)(?::([^{}]*))?\}`)
 // expand returns the words of a command line, with placeholders replaced and
 // the files made that they stand for.
 func (p place) expand(command string) ([]string, error) {
+	command = strings.ReplaceAll(command, "{nginx}", nginxCommand)
 	var failed error
 	var files []string // blanks within braces are no blanks between words
 	text := placeholder.ReplaceAllStringFunc(command, func(s string) string {
@@ -117,6 +120,10 @@ func (p place) replace(name, argument string) (string, error) {
 		path := filepath.Join(p.dir, "srs.conf")
 		text := fmt.Appendf(nil, contenderConf, p.address, p.connections+spareFiles, p.dir, argument)
 		return path, os.WriteFile(path, text, 0o664)
+	case "nginxprogram":
+		return findNginx()
+	case "nginxconf":
+		return p.writeNginx()
 	case "file":
 		text, err := os.ReadFile(argument)
 		if err != nil {
@@ -135,10 +142,10 @@ const (
 	generatorCPU = "1"
 )
 
-// run is one run: the server is started, fanout measures it from a process of
-// its own, the server is stopped.
-func (c *contender) run(ctx context.Context, pin bool, connections int, flags []string) (r *report, err error) {
-	p := place{connections: connections}
+// run is one run: the server is started, the scenario measures it from a
+// process of its own, the server is stopped.
+func (c *contender) run(ctx context.Context, of *comparison) (r *report, err error) {
+	p := place{connections: of.connections}
 	if p.dir, err = os.MkdirTemp("", "bench-compare-"); err != nil {
 		return nil, err
 	}
@@ -150,7 +157,7 @@ func (c *contender) run(ctx context.Context, pin bool, connections int, flags []
 	if err != nil {
 		return nil, err
 	}
-	server, err := startChild(c.Name, "", nil, pinned(pin, serverCPU, words)...)
+	server, err := startChild(c.Name, "", nil, pinned(of.Pinned, serverCPU, words)...)
 	if err != nil {
 		return nil, err
 	}
@@ -163,9 +170,9 @@ func (c *contender) run(ctx context.Context, pin bool, connections int, flags []
 		return nil, err
 	}
 	file := filepath.Join(p.dir, "report.json")
-	args := append([]string{program, "fanout", "-url", "rtmp://" + p.address + "/live/bench",
-		"-pid", strconv.Itoa(server.pid()), "-progress", "0", "-o", file}, flags...)
-	generator, err := startChild("fanout", "", nil, pinned(pin, generatorCPU, args)...)
+	args := append([]string{program, of.Scenario, "-url", "rtmp://" + p.address + "/live/bench",
+		"-pid", strconv.Itoa(server.pid()), "-progress", "0", "-o", file}, of.Flags...)
+	generator, err := startChild(of.Scenario, "", nil, pinned(of.Pinned, generatorCPU, args)...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -17,33 +16,31 @@ import (
 	"srs/rtmp"
 )
 
-// A crowd drives all players of a run: one goroutine, one epoll set, one
-// buffer to read into. A goroutine with a buffer for each of 20,000 players
-// would cost more than most servers take to serve them.
+// A crowd drives all players of a run, or all publishers: one goroutine, one
+// epoll set, one buffer to read into. A goroutine with a buffer for each of
+// 20,000 players would cost more than most servers take to serve them.
 //
 // While nothing is ready, the loop is parked on Go's poller with the epoll set's
-// own descriptor: blocking in epoll_wait would keep publishers waiting for a
+// own descriptor: blocking in epoll_wait would keep the other crowd waiting for a
 // thread when there is but one CPU.
 type crowd struct {
 	// Static after construction.
-	party *party
 	epoll *epoll
 	park  *os.File // the epoll set's descriptor, once more
-	hello []byte   // C0 and C1 of all players
+	hello []byte   // C0 and C1 of all clients
 	done  chan struct{}
 
-	joined  uint         // by the one who calls join
 	rested  atomic.Int64 // ns the loop had nothing to do
 	resting atomic.Int64 // since when it has nothing to do, ns since 1970; 0: it works
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	joining []*player
+	tasks   []func()
 	leaving bool
 
 	// Owned by the loop.
-	players []*player // by descriptor
-	opening []*player // since begun not yet playing, the eldest first
+	clients []*client // by descriptor
+	times   timetable
 	in      []byte
 	source  byte // of 127.0.0.x, where connections come from
 	batch   []unix.EpollEvent
@@ -53,8 +50,8 @@ type crowd struct {
 const crowdRead = 256 << 10
 
 // newCrowd starts the loop, which ends with leave.
-func newCrowd(g *party) (*crowd, error) {
-	c := &crowd{party: g, done: make(chan struct{}), in: make([]byte, crowdRead), source: 1}
+func newCrowd() (*crowd, error) {
+	c := &crowd{done: make(chan struct{}), in: make([]byte, crowdRead), source: 1}
 	var err error
 	if c.hello, err = rtmp.Hello(true, rand.Reader); err != nil {
 		return nil, err
@@ -79,21 +76,20 @@ func newCrowd(g *party) (*crowd, error) {
 	return c, nil
 }
 
-// join adds a player of a stream, of any that is published if it is 0. ended is
-// called once, by the loop. One goroutine may call join, and leave when it has
-// joined all.
-func (c *crowd) join(r *playRequest, stream uint32, ended func(error)) *player {
-	p := &player{request: r, check: newVerifier(&c.party.tally, stream), party: c.party, ended: ended}
-	p.check.skipped = c.joined
-	c.joined++
+// do has the loop call a function soon. One goroutine may call do, and leave
+// when it has no more to be done.
+func (c *crowd) do(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.joining = append(c.joining, p)
-	c.epoll.ring()
-	return p
+	if c.tasks = append(c.tasks, f); len(c.tasks) == 1 {
+		c.epoll.ring()
+	}
 }
 
-// leave ends all players. It may be called again.
+// join lets a client in.
+func (c *crowd) join(p *client) { c.do(func() { c.open(p) }) }
+
+// leave ends all clients. It may be called again.
 func (c *crowd) leave() {
 	c.mu.Lock()
 	if !c.leaving { // or the bell may be gone
@@ -120,25 +116,29 @@ func (c *crowd) loop(wait syscall.RawConn) {
 		}
 		rung := false
 		for i := range c.batch {
+			// An event ends no client but its own: none that is left belongs to
+			// a descriptor's owner before.
 			if fd := int(c.batch[i].Fd); fd == c.epoll.bell {
 				rung = true
-			} else if p := c.players[fd]; p != nil {
-				c.attend(p)
+			} else if p := c.clients[fd]; p != nil {
+				if err := p.ready(c.batch[i].Events, c.in); err != nil {
+					c.end(p, err)
+				}
 			}
 		}
 		if rung && !c.bell() {
 			return
 		}
-		c.expire()
-		runtime.Gosched() // publishers may have only this thread
+		c.tick()
+		runtime.Gosched() // the other crowd may have only this thread
 	}
 }
 
-// rest waits until something is ready, or an opening player's time is over.
+// rest waits until something is ready or somebody is to be woken.
 func (c *crowd) rest(wait syscall.RawConn, look func(uintptr) bool) {
 	var deadline time.Time
-	if len(c.opening) > 0 {
-		deadline = c.opening[0].begun.Add(dialTimeout)
+	if next := c.times.next(); next != 0 {
+		deadline = time.Unix(0, next)
 	}
 	c.park.SetReadDeadline(deadline)
 	begun := time.Now().UnixNano()
@@ -150,6 +150,18 @@ func (c *crowd) rest(wait syscall.RawConn, look func(uintptr) bool) {
 	c.rested.Add(time.Now().UnixNano() - begun)
 }
 
+// tick wakes those whose time has come.
+func (c *crowd) tick() {
+	now := time.Now().UnixNano()
+	for next := c.times.next(); next != 0 && next <= now; next = c.times.next() {
+		p := c.times[0]
+		c.times.set(p, 0)
+		if err := p.tick(now); err != nil {
+			c.end(p, err)
+		}
+	}
+}
+
 // idle is how long the loop had nothing to do so far.
 func (c *crowd) idle() time.Duration {
 	idle := c.rested.Load()
@@ -159,22 +171,18 @@ func (c *crowd) idle() time.Duration {
 	return time.Duration(idle)
 }
 
-// bell lets players in. It reports false when all have left.
+// bell does what is to be done. It reports false when all have left.
 func (c *crowd) bell() bool {
 	c.epoll.hear()
 	c.mu.Lock()
-	joining, leaving := c.joining, c.leaving
-	c.joining = nil
+	tasks, leaving := c.tasks, c.leaving
+	c.tasks = nil
 	c.mu.Unlock()
-	for _, p := range joining {
-		if leaving {
-			p.ended(nil)
-		} else {
-			c.open(p)
-		}
+	for _, task := range tasks {
+		task()
 	}
 	if leaving {
-		for _, p := range c.players {
+		for _, p := range c.clients {
 			if p != nil {
 				c.end(p, nil)
 			}
@@ -184,95 +192,51 @@ func (c *crowd) bell() bool {
 }
 
 // open begins to connect. Where ports run out, the next source address is taken.
-func (c *crowd) open(p *player) {
-	p.begun = time.Now()
+func (c *crowd) open(p *client) {
+	p.crowd, p.begun = c, time.Now()
 	fd, pending, err := p.request.dial(c.source)
 	for errors.Is(err, unix.EADDRNOTAVAIL) && p.request.loopback && c.source < maxSources {
 		c.source++
 		fd, pending, err = p.request.dial(c.source)
 	}
 	if err != nil {
-		p.state = playerGone
-		p.ended(fmt.Errorf("player %s: %w", p.request.url, err))
+		p.state = clientGone
+		p.ended(fmt.Errorf("%s: %w", p.request.name, err))
 		return
 	}
 	p.fd = fd
-	if fd >= len(c.players) {
-		c.players = append(c.players, make([]*player, fd+1-len(c.players))...)
+	if fd >= len(c.clients) {
+		c.clients = append(c.clients, make([]*client, fd+1-len(c.clients))...)
 	}
-	c.players[fd] = p
-	c.opening = append(c.opening, p)
-	if err := c.epoll.add(fd, unix.EPOLLOUT); err != nil {
+	c.clients[fd] = p
+	p.wakeAt(p.begun.Add(dialTimeout).UnixNano())
+	p.watched = unix.EPOLLOUT
+	if err = c.epoll.add(fd, unix.EPOLLOUT); err == nil && !pending {
+		err = p.ready(unix.EPOLLOUT, c.in)
+	}
+	if err != nil {
 		c.end(p, err)
-	} else if !pending {
-		c.attend(p)
 	}
 }
 
-// attend does what a player's socket is ready for.
-func (c *crowd) attend(p *player) {
-	if p.state == playerConnecting {
-		err := p.connected(c.hello)
-		if err == nil {
-			err = c.epoll.modify(p.fd, unix.EPOLLIN)
-		}
-		if err != nil {
-			c.end(p, err)
-		}
-		return
-	}
-	n, errno := readNow(p.fd, c.in)
-	var err error
+// end closes a client.
+func (c *crowd) end(p *client, err error) {
 	switch {
-	case errno != 0 && later(errno):
-		return
-	case errno != 0:
-		err = fmt.Errorf("read: %w", errno)
-	case n == 0:
-		err = io.EOF
-	default:
-		err = p.take(c.in[:n], c.hello, time.Now().UnixNano())
+	case p.state == clientLeaving:
+		err = nil
+	case err != nil && p.state == clientWorking:
+		err = fmt.Errorf("%s: %s: %w", p.request.name, p.role.after(), err)
+	case err != nil:
+		err = fmt.Errorf("%s: %w", p.request.name, err)
 	}
-	if err != nil {
-		c.end(p, err)
-	}
-}
-
-// errSlow says that a server took too long to accept a player.
-var errSlow = fmt.Errorf("not accepted within %v", dialTimeout)
-
-// expire ends players that wait too long to be accepted.
-func (c *crowd) expire() {
-	n := 0
-	for _, p := range c.opening {
-		if p.state < playerPlaying {
-			if time.Since(p.begun) < dialTimeout {
-				break
-			}
-			c.end(p, errSlow)
-		}
-		n++
-	}
-	if n > 0 {
-		c.opening = c.opening[:copy(c.opening, c.opening[n:])]
-	}
-}
-
-// end closes a player.
-func (c *crowd) end(p *player, err error) {
-	if err != nil {
-		after := ""
-		if p.state == playerPlaying {
-			after = fmt.Sprintf("after %d frames: ", p.check.intact)
-		}
-		err = fmt.Errorf("player %s: %s%w", p.request.url, after, err)
-	}
-	p.state = playerGone
-	c.players[p.fd] = nil
+	p.state = clientGone
+	p.wakeAt(0)
+	c.clients[p.fd] = nil
 	unix.Close(p.fd)
 	if p.reader != nil {
 		p.reader.Release()
 		p.reader = nil
 	}
+	p.out = nil
 	p.ended(err)
 }

@@ -57,7 +57,7 @@ func (s script) run(ln net.Listener) ([]chunk.Message, error) {
 	}
 	var rest []chunk.Message
 	var pong, acked bool
-	r, in := chunk.NewReader(playerLimits), make([]byte, 4096)
+	r, in := chunk.NewReader(clientLimits), make([]byte, 4096)
 	for {
 		n, err := conn.Read(in)
 		if err != nil {
@@ -151,7 +151,7 @@ func TestCrowdConversations(t *testing.T) {
 				sent <- rest
 			}()
 			party := newParty(1)
-			crowd, err := newCrowd(party)
+			crowd, err := newCrowd()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,10 +161,11 @@ func TestCrowdConversations(t *testing.T) {
 				t.Fatal(err)
 			}
 			ends := make(chan error, 1)
-			p := crowd.join(request, 6, func(err error) { ends <- err })
+			p := newPlayer(request, 6, party, func(err error) { ends <- err })
+			crowd.join(&p.client)
 			if len(c.script.media) < 1000 { // it must end by itself
 				err := <-ends
-				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), request.url) {
+				if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), request.name) {
 					t.Errorf("%v, want %q", err, c.want)
 				}
 				return
@@ -203,40 +204,49 @@ func checkReplies(t *testing.T, sent []chunk.Message, received int) {
 	}
 }
 
-// TestCrowdTooLate: a server that says nothing is given up, in time order.
+// TestCrowdTooLate: a server that says nothing is given up, in time order; who
+// plays has all the time.
 func TestCrowdTooLate(t *testing.T) {
-	c := &crowd{players: make([]*player, 1000)}
-	var ended []error
-	add := func(state playerState, ago time.Duration) {
+	c := &crowd{clients: make([]*client, 1000)}
+	ended := make(map[int]error)
+	var all []*client
+	for i, state := range []clientState{clientShaking, clientWorking, clientAccepted, clientConnecting, clientLeaving} {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { unix.Close(pair[1]) })
-		p := &player{request: new(playRequest), fd: pair[0], state: state, begun: time.Now().Add(-ago), ended: func(err error) { ended = append(ended, err) }}
-		c.players[p.fd] = p
-		c.opening = append(c.opening, p)
+		defer unix.Close(pair[1])
+		p := &client{request: new(request), crowd: c, fd: pair[0], state: state, ended: func(err error) { ended[i] = err }}
+		p.role = new(player)
+		c.clients[p.fd] = p
+		all = append(all, p)
 	}
-	add(playerShaking, dialTimeout+time.Minute)
-	add(playerPlaying, dialTimeout+time.Second)
-	add(playerAccepted, dialTimeout)
-	add(playerConnecting, 0)
-	add(playerPlaying, 0)
-	c.expire()
-	if len(c.opening) != 2 || len(ended) != 2 || !errors.Is(ended[0], errSlow) || !errors.Is(ended[1], errSlow) {
-		t.Errorf("%d are waited for, ended: %v", len(c.opening), ended)
+	now := time.Now().UnixNano()
+	for i, ahead := range []time.Duration{-time.Minute, -time.Second, 0, time.Minute, -time.Minute} {
+		all[i].wakeAt(now + int64(time.Hour))
+		all[i].wakeAt(now + int64(ahead))
 	}
-	for _, p := range c.players {
-		if p != nil {
-			unix.Close(p.fd)
+	c.tick()
+	if len(ended) != 3 || !errors.Is(ended[0], errSlow) || !errors.Is(ended[2], errSlow) || ended[4] != nil {
+		t.Errorf("ended: %v", ended)
+	}
+	if c.times.next() != now+int64(time.Minute) || len(c.times) != 1 {
+		t.Errorf("%d are waited for", len(c.times))
+	}
+	for _, p := range all {
+		if p.state != clientGone {
+			c.end(p, nil)
 		}
+	}
+	if len(c.times) != 0 {
+		t.Errorf("%d are waited for at the end", len(c.times))
 	}
 }
 
 // TestCrowdLeaves: players that were to join just then, and twice.
 func TestCrowdLeaves(t *testing.T) {
 	party := newParty(100)
-	c, err := newCrowd(party)
+	c, err := newCrowd()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +256,7 @@ func TestCrowdLeaves(t *testing.T) {
 	}
 	ends := make(chan error, 100)
 	for range 100 {
-		c.join(request, 0, func(err error) { ends <- err })
+		c.join(&newPlayer(request, 0, party, func(err error) { ends <- err }).client)
 	}
 	c.leave()
 	c.leave()

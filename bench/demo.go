@@ -70,7 +70,8 @@ type demoRun struct {
 	server    *child
 	url       string
 
-	fan fanoutRun // its crew, load and party; the players in the order they came
+	rig   rig // its players stand in the order they came
+	party *party
 }
 
 // demo is the subcommand that shows a server at work, with nothing else needed.
@@ -147,57 +148,44 @@ func (d *demoRun) start(ctx context.Context) error {
 
 // stream is the part with the publisher and the players.
 func (d *demoRun) stream(ctx context.Context) error {
-	f := &d.fan
-	f.publishers, f.players = 1, demoPlayers
-	f.workload = workload{Kbps: 500, AudioKbps: 128, FPS: 25, GOP: 2 * time.Second}
-	f.crew, f.party = newCrew(1+demoPlayers), newParty(demoPlayers)
-	f.load = newLoad(&f.party.tally.window, 1)
-	f.senders = []*publisher{newPublisher(d.url, f.workload, f.load)}
-	request, err := newPlayRequest(d.url)
-	if err != nil {
+	g := &d.rig
+	g.name, g.url, g.publishers, g.sample = "demo", d.url, 1, 1
+	g.workload = workload{Kbps: 500, AudioKbps: 128, FPS: 25, GOP: 2 * time.Second}
+	g.join = demoPlayers // nobody waits
+	if err := g.open(demoPlayers); err != nil {
 		return err
 	}
-	if f.crowd, err = newCrowd(f.party); err != nil {
-		return err
-	}
-	working, leave := context.WithCancel(ctx)
-	stop := make(chan struct{})
-	endSending := sync.OnceFunc(func() { close(stop); f.sending.Wait() })
-	defer func() { endSending(); leave(); f.crowd.leave(); f.crew.wait() }()
+	defer g.close()
+	publisher := g.sender(g.opens[0])
+	d.party = g.party(demoPlayers)
 	join := func(text string) {
 		d.stdout.line("bench", text)
-		f.receiver = append(f.receiver, f.crowd.join(request, f.senders[0].stream, f.crew.enlist()))
+		g.play(ctx, 1, func(int) (int, *party) { return 0, d.party })
 	}
 
 	join("the first player comes; it waits for the stream")
 	if err := d.callbacks.wait(ctx, map[string]int{"on_play": 1}, eventTime); err != nil {
 		return err
 	}
-	f.party.tally.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})
+	g.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})
 	d.stdout.line("bench", "the publisher comes: "+d.url)
-	f.sending.Add(1)
-	f.crew.add(func() error { defer f.sending.Done(); return f.senders[0].run(working, stop) })
-	if err := f.crew.await(ctx, "publishers are accepted", 1, f.load.started, eventTime); err != nil {
+	g.enter(publisher)
+	if err := g.crew.await(ctx, "publishers are accepted", 1, g.load.started, eventTime); err != nil {
 		return err
 	}
 	join("a second player comes")
-	if err := f.crew.attend(ctx, demoLate, 0, nil, nil); err != nil {
+	if err := g.crew.attend(ctx, demoLate, 0, nil, nil); err != nil {
 		return err
 	}
 	join("a third player comes late; it gets what was sent since the last keyframe")
-	if err := f.crew.await(ctx, "players have a keyframe", demoPlayers, f.party.started, eventTime); err != nil {
+	if err := g.crew.await(ctx, "players have a keyframe", demoPlayers, d.party.started, eventTime); err != nil {
 		return err
 	}
-	if err := f.crew.attend(ctx, demoTime-demoLate, 0, nil, nil); err != nil {
+	if err := g.crew.attend(ctx, demoTime-demoLate, 0, nil, nil); err != nil {
 		return err
 	}
-	endSending()
-	missing := f.drain(ctx)
-	d.stdout.line("bench", "the publisher has ended, the players leave")
-	leave()
-	f.crowd.leave()
-	f.report = &report{Command: "demo", Workload: f.workload, Publishers: 1, Players: demoPlayers, Failures: f.crew.wait()}
-	f.conclude(missing)
+	d.stdout.line("bench", "the publisher ends, the players leave")
+	g.finish(ctx)
 	return d.callbacks.wait(ctx, demoWants, eventTime)
 }
 
@@ -211,24 +199,24 @@ func (d *demoRun) printCallbacks() {
 // printResults says what was delivered and recorded. Its error is what makes
 // the demonstration a failure.
 func (d *demoRun) printResults() error {
-	out, f := d.stdout.w, &d.fan
-	sent := f.senders[0].sequence.Load()
+	out, g := d.stdout.w, &d.rig
+	sent := g.senders[0].sequence.Load()
 	fmt.Fprintf(out, "\nDelivered, of %d frames published:\n", sent)
 	expected := int64(0)
-	for i, p := range f.receiver {
+	for i, p := range g.players {
 		due := int64(sent - p.check.first)
 		expected += due
 		fmt.Fprintf(out, "  player %d: %d of %d frames, from number %d on\n", i+1, p.check.intact, due, p.check.first)
 	}
-	t := &f.party.tally
-	fmt.Fprintf(out, "  %s\n  latency p50 %.1f ms, p99 %.1f ms\n", f.report.faults(),
+	t := &d.party.tally
+	fmt.Fprintf(out, "  %s\n  latency p50 %.1f ms, p99 %.1f ms\n", g.report.faults(),
 		milliseconds(t.latency.percentile(50)), milliseconds(t.latency.percentile(99)))
 
 	path, err := findRecording(d.dir)
 	if err != nil {
 		return err
 	}
-	r, err := readRecording(path, f.senders[0].stream)
+	r, err := readRecording(path, g.senders[0].stream)
 	if err != nil {
 		return err
 	}
@@ -237,11 +225,11 @@ func (d *demoRun) printResults() error {
 
 	// The window was open all the time, so what each player got since its
 	// first keyframe counts as delivered.
-	f.report.Expected = expected
+	g.report.Expected = expected
 	switch {
-	case f.report.err() != nil:
-		return f.report.err()
-	case f.receiver[0].check.first != 0:
+	case g.report.err() != nil:
+		return g.report.err()
+	case g.players[0].check.first != 0:
 		return errors.New("the player that waited did not get the stream from its beginning")
 	case r.tally.damage() > 0 || r.frames != int64(sent):
 		return fmt.Errorf("the recording is not complete: %d of %d frames, %d faults", r.frames, sent, r.tally.damage())

@@ -13,14 +13,19 @@
 //	histogram      latencies in bounded memory
 //	verify         a verifier is fed one stream's messages by whoever received
 //	               them, a socket or a file; a tally adds up what many find
-//	publisher      sends one stream in real time, a goroutine each
 //	epoll          a set of sockets that never block
-//	player         receives one stream: what to answer, what to check
-//	crowd          the one loop that drives all players
-//	proc, child    CPU and memory of a process; starting and stopping one
+//	request        what a client says until it plays or publishes
+//	client         one connection: handshake, commands, acknowledgements
+//	player, publisher: what a client does then
+//	timetable      which client is to be woken next
+//	crowd          the one loop that drives all players, or all publishers
+//	proc, calls, child: CPU, memory, system calls of a process; starting and
+//	               stopping one
 //	report         figures as text and JSON
-//	publish, play, fanout, demo: the subcommands that load and check
-//	contender, compare: several servers, in turns
+//	rig            what all that measure have in common; a scenario uses it
+//	fanout, publish: the scenarios
+//	play, demo     subcommands of their own
+//	columns, contender, nginx, compare: several servers, in turns
 //	floor          the yardstick, a server that is no more than needed:
 //	               floor_client answers, floor_stream keeps what is sent
 //

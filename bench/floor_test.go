@@ -60,6 +60,26 @@ type floorPeer struct {
 	t *testing.T
 }
 
+// dial connects and makes the request (publish or play), both within dialTimeout.
+func dial(ctx context.Context, url string, request func(*rtmp.Conn) error) (*rtmp.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := rtmp.Dial(ctx, url, chunkSize)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	err = request(conn)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
 func dialFloor(t *testing.T, url string, request func(*rtmp.Conn) error) floorPeer {
 	t.Helper()
 	c, err := dial(t.Context(), url, request)
@@ -197,7 +217,7 @@ func TestFloorLog(t *testing.T) {
 	if late.out = append(late.out, s.lacks(late)...); len(late.out) != len(bytes) {
 		t.Error("the prologue is given twice")
 	}
-	r := chunk.NewReader(playerLimits)
+	r := chunk.NewReader(clientLimits)
 	r.Feed(append([]byte("\x02\x00\x00\x00\x00\x00\x04\x01\x00\x00\x00\x00\x00\x00\xea\x60"), late.out...))
 	sum := new(tally)
 	v := newVerifier(sum, 1)

@@ -77,3 +77,14 @@ func (h *histogram) percentile(p float64) time.Duration {
 }
 
 func (h *histogram) max() time.Duration { return time.Duration(h.largest.Load()) * time.Microsecond }
+
+// merge adds what another one counted.
+func (h *histogram) merge(other *histogram) {
+	for i := range other.buckets {
+		if n := other.buckets[i].Load(); n > 0 {
+			h.buckets[i].Add(n)
+		}
+	}
+	h.count.Add(other.count.Load())
+	h.largest.Store(max(h.largest.Load(), other.largest.Load()))
+}

@@ -24,7 +24,7 @@ Usage:
   bench publish [flags]   send synthetic streams
   bench play    [flags]   receive such streams and check them
   bench fanout  [flags]   both in one process: measure a server
-  bench compare [flags]   measure several servers in turns
+  bench compare [flags]   measure several servers in turns, with any of these
   bench floor   [flags]   the yardstick: the least that a server must do
   bench demo    -srs FILE show a server at work: callbacks, players, a recording
 
@@ -44,7 +44,10 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
-		"publish": publish, "play": play, "fanout": fanout, "demo": demo, "floor": floorCommand, "compare": compare,
+		"play": play, "demo": demo, "floor": floorCommand, "compare": compare,
+	}
+	for name := range scenarios {
+		commands[name] = measure(name)
 	}
 	if len(args) == 0 {
 		io.WriteString(stderr, usage)

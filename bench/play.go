@@ -6,6 +6,7 @@ import (
 	"flag"
 	"io"
 	"math"
+	"sync/atomic"
 )
 
 // play is the subcommand: players of streams that bench publishes elsewhere.
@@ -30,32 +31,35 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := raiseFiles(*players); err != nil {
 		return err
 	}
-	requests, err := newPlayRequests(urls)
+	requests, err := newRequests(urls, newPlayRequest)
 	if err != nil {
 		return err
 	}
 	group, crew := newParty(*players), newCrew(*players)
 	group.tally.sample = *sample
+	group.tally.window = new(atomic.Pointer[window])
 	group.tally.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})
-	crowd, err := newCrowd(group)
+	crowd, err := newCrowd()
 	if err != nil {
 		return err
 	}
 	defer crowd.leave()
-	meter, err := newMeter(c.pid, crowd)
+	meter, err := newMeter(c.pid, crowd, false)
 	if err != nil {
 		return err
 	}
+	defer meter.close()
 	stagger(ctx, *players, c.join, func(i int) {
-		crowd.join(requests[i%*streams], 0, crew.enlist())
+		p := newPlayer(requests[i%*streams], 0, group, crew.enlist())
+		p.check.skipped = uint(i)
+		crowd.join(&p.client)
 	})
 	crew.attend(ctx, c.duration, c.progress, group.line, stdout) // an interrupt ends it as the duration does
 	r := &report{Command: "play", Publishers: *streams, Players: *players}
 	err = meter.read(r)
 	crowd.leave()
 	r.Failures = crew.wait()
-	r.count(&group.tally)
-	r.Join = group.join.quantiles()
+	r.count(group)
 	r.Expected = r.Delivered + r.Lost
 	if group.join.count.Load() == 0 { // there is nothing to report of
 		return errors.Join(errors.New("no player got a keyframe"), r.err())

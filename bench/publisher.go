@@ -1,39 +1,41 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"srs/amf0"
 	"srs/flv"
 	"srs/rtmp"
+	"srs/rtmp/chunk"
 )
 
-// How clients talk to the server.
+// Chunk streams of what we send.
 const (
-	dialTimeout  = 10 * time.Second // connect, handshake, commands
-	closeTimeout = time.Second      // for the server to close after us
-	chunkSize    = 4096             // bytes, of what we send
-	csidAudio    = 4
-	csidVideo    = 6
-	csidData     = 8
+	csidAudio = 4
+	csidVideo = 6
+	csidData  = 8
 )
 
-// A publisher sends one stream in real time.
+// A publisher sends one stream in real time. While its socket is full it is
+// late, as an encoder would be.
 type publisher struct {
-	// Static after construction.
-	url     string
+	client
 	stream  uint32 // id in the stamps
 	payload *payload
 	load    *load
+
+	// Owned by the crowd.
+	frames schedule
+	first  int64 // when the first frame was due, ns since 1970
+	next   frame
+	wire   []byte // the message to be sent
 
 	// Read by others meanwhile.
 	sequence atomic.Uint32 // frames sent so far
@@ -42,88 +44,119 @@ type publisher struct {
 
 // load is what the publishers of a run have in common.
 type load struct {
-	window  *atomic.Pointer[window]
-	late    histogram // how much behind its time a frame was sent
-	sent    atomic.Int64
-	bytes   atomic.Int64 // of bodies
-	started chan struct{}
+	window   *atomic.Pointer[window]
+	late     histogram // how much behind its time a frame was sent
+	sent     atomic.Int64
+	bytes    atomic.Int64 // of bodies
+	measured atomic.Int64 // of them sent in the window
+	started  chan struct{}
 }
 
 func newLoad(w *atomic.Pointer[window], publishers int) *load {
 	return &load{window: w, started: make(chan struct{}, publishers)}
 }
 
-func newPublisher(url string, w workload, l *load) *publisher {
+// line says how the publishers fare so far.
+func (l *load) line() string {
+	return fmt.Sprintf("%d frames sent, %.1f MB, late p99 %.1f ms", l.sent.Load(), float64(l.bytes.Load())/1e6, milliseconds(l.late.percentile(99)))
+}
+
+// newPublisher makes a publisher, whose ended is to be set before it joins a
+// crowd. It sends on load.started once, when the server has accepted it and the
+// headers are out.
+func newPublisher(r *request, w workload, l *load) *publisher {
 	var id [4]byte
 	rand.Read(id[:])
 	stream := binary.BigEndian.Uint32(id[:]) | 1 // 0 means any
-	return &publisher{url: url, stream: stream, payload: newPayload(w, stream), load: l}
+	p := &publisher{stream: stream, payload: newPayload(w, stream), load: l, frames: schedule{workload: w}}
+	p.client = client{request: r, role: p}
+	return p
 }
 
-// run publishes until stop is closed, then takes its leave. It sends on
-// load.started once when the server has accepted it and the headers are out.
-func (p *publisher) run(ctx context.Context, stop <-chan struct{}) error {
-	conn, err := dial(ctx, p.url, (*rtmp.Conn).Publish)
-	if err != nil {
-		return fmt.Errorf("publisher %s: %w", p.url, err)
-	}
-	defer conn.Close()
-	// What the server sends meanwhile (acknowledgements) must be read, or our
-	// close would be a reset, which takes what is under way with it.
-	gone := make(chan struct{})
-	go func() {
-		io.Copy(io.Discard, conn.Conn)
-		close(gone)
-	}()
-	defer func() { conn.Close(); <-gone }()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := p.send(ctx, conn, stop, gone); err != nil {
-		return fmt.Errorf("publisher %s: after %d frames: %w", p.url, p.sequence.Load(), err)
-	}
-	leave(conn, gone)
-	return nil
-}
-
-var errServerClosed = errors.New("the server closed the connection")
-
-func (p *publisher) send(ctx context.Context, conn *rtmp.Conn, stop, gone <-chan struct{}) error {
+// begin sends the headers; the first frame is due at once.
+func (p *publisher) begin(now int64) error {
+	p.wire = p.wire[:0]
 	for _, t := range p.payload.headers() {
-		if err := conn.WriteTag(csidOf(t.Type), t.Type, 0, t.Data); err != nil {
-			return err
-		}
+		p.append(t.Type, 0, t.Data)
+	}
+	if err := p.write(p.wire); err != nil {
+		return err
 	}
 	p.load.started <- struct{}{}
-	frames := schedule{workload: p.payload.workload}
-	begun := time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		f := frames.next()
-		due := begun.Add(f.at)
-		timer.Reset(time.Until(due))
-		select {
-		case <-timer.C:
-		case <-stop:
+	p.next, p.first = p.frames.next(), now
+	return p.tick(now)
+}
+
+func (p *publisher) append(typ uint8, timestamp uint32, body []byte) {
+	p.wire = chunk.Append(p.wire, chunk.Message{CSID: csidOf(typ), Type: typ, StreamID: rtmp.StreamID, Timestamp: timestamp, Body: body}, chunkSize)
+}
+
+// tick sends what is due, and asks to be called when there is more.
+func (p *publisher) tick(int64) error {
+	for len(p.out) == 0 {
+		due := p.first + int64(p.next.at)
+		now := time.Now().UnixNano()
+		if due > now {
+			p.wakeAt(due)
 			return nil
-		case <-gone:
-			return errServerClosed
-		case <-ctx.Done():
-			return ctx.Err()
 		}
-		now := time.Now()
-		p.load.late.add(now.Sub(due))
-		body := p.payload.frame(f, now.UnixNano())
-		if err := conn.WriteTag(csidOf(f.typ), f.typ, f.timestamp(), body); err != nil {
+		p.load.late.add(time.Duration(now - due))
+		body := p.payload.frame(p.next, now)
+		p.wire = p.wire[:0]
+		p.append(p.next.typ, p.next.timestamp(), body)
+		if err := p.write(p.wire); err != nil {
 			return err
 		}
 		p.sequence.Add(1)
 		p.load.sent.Add(1)
 		p.load.bytes.Add(int64(len(body)))
-		if w := p.load.window.Load(); w != nil && now.UnixNano() >= w.from && now.UnixNano() < w.to {
+		if w := p.load.window.Load(); w != nil && now >= w.from && now < w.to {
 			p.measured.Add(1)
+			p.load.measured.Add(int64(len(body)))
+		}
+		p.next = p.frames.next()
+	}
+	p.wakeAt(0) // drained goes on
+	return nil
+}
+
+func (p *publisher) drained(now int64) error {
+	if p.state == clientLeaving {
+		return unix.Shutdown(p.fd, unix.SHUT_WR)
+	}
+	return p.tick(now)
+}
+
+// quit has a publisher take its leave, if it came so far. The crowd's loop calls it.
+func (p *publisher) quit() {
+	var err error
+	switch p.state {
+	case clientGone, clientLeaving:
+		return
+	case clientWorking:
+		if err = p.leave(time.Now().UnixNano()); err == nil {
+			return
 		}
 	}
+	p.crowd.end(&p.client, err)
 }
+
+// leave ends a publish as encoders do. The server is given a moment to close
+// first, so that it has read all.
+func (p *publisher) leave(now int64) error {
+	p.state = clientLeaving
+	bye := rtmp.AppendCommand(nil, chunkSize, rtmp.StreamID, rtmp.CommandFCUnpublish, fcUnpublish, amf0.Null{}, p.request.stream)
+	bye = rtmp.AppendCommand(bye, chunkSize, rtmp.StreamID, rtmp.CommandDeleteStream, deleteTransaction, amf0.Null{}, float64(rtmp.StreamID))
+	p.wakeAt(now + int64(closeTimeout))
+	p.out = append(p.out, bye...)
+	if err := p.flush(); err != nil || len(p.out) > 0 {
+		return err
+	}
+	return p.drained(now)
+}
+
+func (p *publisher) media(chunk.Message, int64) error { return nil }
+func (p *publisher) after() string                    { return fmt.Sprintf("after %d frames", p.sequence.Load()) }
 
 func csidOf(typ uint8) uint32 {
 	switch typ {
@@ -133,42 +166,6 @@ func csidOf(typ uint8) uint32 {
 		return csidVideo
 	}
 	return csidData
-}
-
-// dial connects and makes the request (publish or play), both within dialTimeout.
-func dial(ctx context.Context, url string, request func(*rtmp.Conn) error) (*rtmp.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn, err := rtmp.Dial(ctx, url, chunkSize)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	err = request(conn)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
-// leave ends a publish as encoders do and waits until the server has read all.
-func leave(conn *rtmp.Conn, gone <-chan struct{}) {
-	conn.SetWriteDeadline(time.Now().Add(closeTimeout))
-	conn.WriteCommand(rtmp.CommandFCUnpublish, 6.0, amf0.Null{}, conn.URL.Stream)
-	conn.WriteCommand(rtmp.CommandDeleteStream, 7.0, amf0.Null{}, float64(rtmp.StreamID))
-	if c, ok := conn.Conn.(*net.TCPConn); ok {
-		c.CloseWrite()
-	}
-	timer := time.NewTimer(closeTimeout)
-	defer timer.Stop()
-	select {
-	case <-gone:
-	case <-timer.C:
-	}
 }
 
 // streamURLs names n streams: the URL itself, or with -0, -1 and so on behind

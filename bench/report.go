@@ -47,7 +47,7 @@ type report struct {
 	Server    *serverFigures `json:"server,omitempty"`
 	OwnCPU    float64        `json:"own_cpu_s"`
 	OwnUse    float64        `json:"own_cpu_percent"`                // of the CPUs we may use
-	LoopUse   float64        `json:"players_loop_percent,omitempty"` // of the time the loop that drives all players had work
+	LoopUse   float64        `json:"players_loop_percent,omitempty"` // of the time the loop that drives all of them had work
 	Machine   float64        `json:"machine_cpu_percent"`            // of all CPUs, by everybody
 	Saturated bool           `json:"saturated"`
 
@@ -64,6 +64,8 @@ type serverFigures struct {
 	RSS      int64   `json:"rss_bytes"`
 	Peak     int64   `json:"peak_rss_bytes"`
 	Switches int64   `json:"context_switches"`
+	Calls    int64   `json:"system_calls,omitempty"` // if they were counted
+	CallsGB  float64 `json:"system_calls_per_gb,omitempty"`
 }
 
 type quantiles struct {
@@ -87,7 +89,8 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // meter measures processes over the window.
 type meter struct {
-	crowd   *crowd // nil: there are no players
+	crowd   *crowd       // whose use of time is told
+	calls   *callCounter // nil: they are not counted
 	idle    time.Duration
 	pid     int // of the server; 0: not known
 	server  procUsage
@@ -96,17 +99,25 @@ type meter struct {
 	begun   time.Time
 }
 
-func newMeter(pid int, c *crowd) (*meter, error) {
-	m := &meter{pid: pid, crowd: c, begun: time.Now(), own: ownCPU(), machine: readMachine()}
-	if c != nil {
-		m.idle = c.idle()
+func newMeter(pid int, c *crowd, calls bool) (*meter, error) {
+	m := &meter{pid: pid, crowd: c}
+	if calls && pid != 0 {
+		var err error
+		if m.calls, err = countCalls(pid); err != nil {
+			return nil, err
+		}
 	}
+	m.begun, m.own, m.machine, m.idle = time.Now(), ownCPU(), readMachine(), c.idle()
 	var err error
 	if pid != 0 {
-		m.server, err = readProc(pid)
+		if m.server, err = readProc(pid); err != nil {
+			m.close()
+		}
 	}
 	return m, err
 }
+
+func (m *meter) close() { m.calls.close() }
 
 // read fills in what was used since newMeter.
 func (m *meter) read(r *report) error {
@@ -115,9 +126,7 @@ func (m *meter) read(r *report) error {
 	r.OwnCPU = (ownCPU() - m.own).Seconds()
 	r.OwnUse = 100 * r.OwnCPU / took / float64(ownCPUs())
 	r.Machine = readMachine().busyPercent(m.machine)
-	if m.crowd != nil {
-		r.LoopUse = max(0, 100*(1-(m.crowd.idle()-m.idle).Seconds()/took))
-	}
+	r.LoopUse = max(0, 100*(1-(m.crowd.idle()-m.idle).Seconds()/took))
 	if m.pid == 0 {
 		return nil
 	}
@@ -127,16 +136,23 @@ func (m *meter) read(r *report) error {
 	}
 	cpu := (now.cpu - m.server.cpu).Seconds()
 	r.Server = &serverFigures{PID: m.pid, CPU: cpu, Percent: 100 * cpu / took, RSS: now.rss, Peak: now.peak, Switches: now.switches - m.server.switches}
-	return nil
+	r.Server.Calls, err = m.calls.read()
+	return err
 }
 
-// count fills in what a tally holds.
-func (r *report) count(t *tally) {
-	r.Delivered, r.Bytes = t.delivered.Load(), t.bytes.Load()
-	r.Lost, r.Gaps, r.OutOfOrder = t.lost.Load(), t.gaps.Load(), t.outOfOrder.Load()
-	r.Duplicates, r.Corrupt, r.TimeBack = t.duplicates.Load(), t.corrupt.Load(), t.timeBack.Load()
-	r.BadStart, r.Restarts = t.badStart.Load(), t.restarts.Load()
-	r.Latency = t.latency.quantiles()
+// count fills in what parties found.
+func (r *report) count(parties ...*party) {
+	latency, join := new(histogram), new(histogram)
+	for _, p := range parties {
+		t := &p.tally
+		r.Delivered, r.Bytes = r.Delivered+t.delivered.Load(), r.Bytes+t.bytes.Load()
+		r.Lost, r.Gaps, r.OutOfOrder = r.Lost+t.lost.Load(), r.Gaps+t.gaps.Load(), r.OutOfOrder+t.outOfOrder.Load()
+		r.Duplicates, r.Corrupt, r.TimeBack = r.Duplicates+t.duplicates.Load(), r.Corrupt+t.corrupt.Load(), r.TimeBack+t.timeBack.Load()
+		r.BadStart, r.Restarts = r.BadStart+t.badStart.Load(), r.Restarts+t.restarts.Load()
+		latency.merge(&t.latency)
+		join.merge(&p.join)
+	}
+	r.Latency, r.Join = latency.quantiles(), join.quantiles()
 }
 
 // conclude derives what follows from the other figures.
@@ -146,6 +162,7 @@ func (r *report) conclude() {
 	}
 	if r.Server != nil && r.Bytes > 0 {
 		r.Server.PerGB = r.Server.CPU / (float64(r.Bytes) / 1e9)
+		r.Server.CallsGB = float64(r.Server.Calls) / (float64(r.Bytes) / 1e9)
 	}
 	warn := func(format string, args ...any) {
 		r.Saturated = true
@@ -155,7 +172,7 @@ func (r *report) conclude() {
 		warn("bench itself used %.0f %% of its CPUs: latency and loss may be its own", r.OwnUse)
 	}
 	if r.LoopUse >= saturatedPercent {
-		warn("the loop of bench's players had work %.0f %% of the time: latency and loss may be its own", r.LoopUse)
+		warn("the loop that drives bench's clients had work %.0f %% of the time: latency and loss may be its own", r.LoopUse)
 	}
 	if r.Machine >= busyPercent {
 		warn("the machine was %.0f %% busy: latency includes waiting for a CPU", r.Machine)
@@ -213,11 +230,15 @@ func (r *report) print(w io.Writer) {
 		if s.PerGB > 0 {
 			fmt.Fprintf(w, ", %.2f CPU s/GB", s.PerGB)
 		}
-		fmt.Fprintf(w, ", RSS %.1f MB, peak %.1f MB, %d context switches\n", float64(s.RSS)/1e6, float64(s.Peak)/1e6, s.Switches)
+		fmt.Fprintf(w, ", RSS %.1f MB, peak %.1f MB, %d context switches", float64(s.RSS)/1e6, float64(s.Peak)/1e6, s.Switches)
+		if s.Calls > 0 {
+			fmt.Fprintf(w, ", %d system calls (%.0f per GB)", s.Calls, s.CallsGB)
+		}
+		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "bench      %.2f CPU s (%.0f %% of its %d CPUs)", r.OwnCPU, r.OwnUse, ownCPUs())
 	if r.LoopUse > 0 {
-		fmt.Fprintf(w, ", players' loop %.0f %% busy", r.LoopUse)
+		fmt.Fprintf(w, ", its loop %.0f %% busy", r.LoopUse)
 	}
 	fmt.Fprintf(w, ", machine %.0f %% busy\n", r.Machine)
 	for _, text := range r.Warnings {

@@ -14,9 +14,9 @@ type window struct{ from, to int64 }
 
 // A tally adds up what verifiers find. It is safe for concurrent use.
 type tally struct {
-	window  atomic.Pointer[window] // nil: nothing is measured yet
-	latency histogram              // of frames sent in the window, and live
-	sample  uint                   // one checksum in so many is compared; 0 or 1: all. Set before use
+	window  *atomic.Pointer[window] // of what is measured; nil: nothing is. Set before use
+	latency histogram               // of frames sent in the window, and live
+	sample  uint                    // one checksum in so many is compared; 0 or 1: all. Set before use
 
 	// Frames sent in the window that arrived intact and once, and the bytes of
 	// their bodies.
@@ -39,6 +39,9 @@ func (t *tally) damage() int64 {
 }
 
 func (t *tally) measures(sent int64) bool {
+	if t.window == nil {
+		return false
+	}
 	w := t.window.Load()
 	return w != nil && sent >= w.from && sent < w.to
 }
@@ -63,7 +66,6 @@ type verifier struct {
 	current   uint32   // the stream that the sequence belongs to
 	first     uint32   // sequence number of the first keyframe
 	intact    int64    // frames without a fault
-	timed     bool
 	timestamp uint32
 	history   [recent / 64]uint64 // a bit for each of the recent sequence numbers
 	started   atomic.Bool         // a keyframe was seen
@@ -86,10 +88,12 @@ func (v *verifier) message(typ uint8, timestamp uint32, body []byte, now int64) 
 	default:
 		return
 	}
-	if v.timed && int32(timestamp-v.timestamp) < 0 { // modulo 2^32, as RTMP has it
+	// Modulo 2^32, as RTMP has it; what stands before the first keyframe, headers
+	// mostly, has no place in time.
+	if v.started.Load() && int32(timestamp-v.timestamp) < 0 {
 		v.tally.timeBack.Add(1)
 	}
-	v.timed, v.timestamp = true, timestamp
+	v.timestamp = timestamp
 	if info.Header() {
 		v.header(info, body)
 		return

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"srs/amf0"
@@ -31,6 +32,7 @@ type found struct {
 
 func verifyAll(id uint32, tags []flv.Tag) (found, *tally) {
 	t := new(tally)
+	t.window = new(atomic.Pointer[window])
 	t.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})
 	v := newVerifier(t, id)
 	for i, tag := range tags {
@@ -169,6 +171,7 @@ func TestVerifyWindow(t *testing.T) {
 	if sum.delivered.Load() != 0 {
 		t.Error("measured without a window")
 	}
+	sum.window = new(atomic.Pointer[window])
 	sum.window.Store(&window{from: 20_000, to: 60_000})
 	feed(tags[streamHead+10:])
 	if sum.delivered.Load() != 40 || sum.latency.count.Load() != 30 || v.intact != 100 {

@@ -10,14 +10,19 @@ import (
 	"srs/rtmp"
 )
 
-// A playRequest is what players of one URL send, made once for all of them.
-type playRequest struct {
-	url      string
+// A request is what the players, or the publisher, of one URL send until they
+// play or publish, made once for all of them.
+type request struct {
+	name     string // "player URL", for errors
+	stream   string
 	loopback bool // of IPv4: many addresses of our own lead there
 	address  unix.Sockaddr
 	family   int
 
-	connect, create, play []byte // each is sent when the one before was answered
+	connect, create, start []byte // each is sent when the one before was answered
+
+	transaction float64 // of the last, which is answered with this status
+	code        string
 }
 
 // Transactions of the commands.
@@ -25,9 +30,37 @@ const (
 	connectTransaction = 1.0
 	createTransaction  = 2.0
 	playTransaction    = 3.0
+	releaseTransaction = 3.0
+	fcPublish          = 4.0
+	publishTransaction = 5.0
+	fcUnpublish        = 6.0
+	deleteTransaction  = 7.0
 )
 
-func newPlayRequest(url string) (*playRequest, error) {
+func newPlayRequest(url string) (*request, error) {
+	r, err := newRequest("player", url)
+	if err != nil {
+		return nil, err
+	}
+	r.start = rtmp.AppendCommand(nil, chunkSize, rtmp.StreamID, rtmp.CommandPlay, playTransaction, amf0.Null{}, r.stream, -2.0)
+	r.transaction, r.code = playTransaction, rtmp.CodePlayStart
+	return r, nil
+}
+
+// newPublishRequest asks as FMLE and those that learned from it do.
+func newPublishRequest(url string) (*request, error) {
+	r, err := newRequest("publisher", url)
+	if err != nil {
+		return nil, err
+	}
+	r.start = rtmp.AppendCommand(nil, chunkSize, 0, rtmp.CommandReleaseStream, releaseTransaction, amf0.Null{}, r.stream)
+	r.start = rtmp.AppendCommand(r.start, chunkSize, 0, rtmp.CommandFCPublish, fcPublish, amf0.Null{}, r.stream)
+	r.start = rtmp.AppendCommand(r.start, chunkSize, rtmp.StreamID, rtmp.CommandPublish, publishTransaction, amf0.Null{}, r.stream, "live")
+	r.transaction, r.code = publishTransaction, rtmp.CodePublishStart
+	return r, nil
+}
+
+func newRequest(who, url string) (*request, error) {
 	u, err := rtmp.ParseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("%w: -url: %w", errUsage, err)
@@ -36,7 +69,7 @@ func newPlayRequest(url string) (*playRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &playRequest{url: url}
+	r := &request{name: who + " " + url, stream: u.Stream}
 	if ip := address.IP.To4(); ip != nil || address.IP == nil {
 		r.family, r.loopback = unix.AF_INET, ip != nil && ip.IsLoopback()
 		a := &unix.SockaddrInet4{Port: address.Port}
@@ -52,15 +85,15 @@ func newPlayRequest(url string) (*playRequest, error) {
 		{Key: "flashVer", Value: "srs/bench"}, {Key: "tcUrl", Value: u.TcURL},
 	})
 	r.create = rtmp.AppendCommand(nil, chunkSize, 0, rtmp.CommandCreateStream, createTransaction, amf0.Null{})
-	r.play = rtmp.AppendCommand(nil, chunkSize, rtmp.StreamID, rtmp.CommandPlay, playTransaction, amf0.Null{}, u.Stream, -2.0)
 	return r, nil
 }
 
-func newPlayRequests(urls []string) ([]*playRequest, error) {
-	all := make([]*playRequest, len(urls))
+// newRequests makes one for each URL.
+func newRequests(urls []string, one func(string) (*request, error)) ([]*request, error) {
+	all := make([]*request, len(urls))
 	for i, url := range urls {
 		var err error
-		if all[i], err = newPlayRequest(url); err != nil {
+		if all[i], err = one(url); err != nil {
 			return nil, err
 		}
 	}
@@ -72,7 +105,7 @@ func newPlayRequests(urls []string) ([]*playRequest, error) {
 const maxSources = 250
 
 // dial begins to connect from 127.0.0.source. pending says that it is under way.
-func (r *playRequest) dial(source byte) (fd int, pending bool, err error) {
+func (r *request) dial(source byte) (fd int, pending bool, err error) {
 	fd, err = unix.Socket(r.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, false, fmt.Errorf("socket: %w", err)
