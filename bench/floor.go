@@ -25,6 +25,7 @@ import (
 type floor struct {
 	// Static after construction.
 	coalesce time.Duration // between two sendings of a stream; 0: at once
+	discard  bool          // what publishers send is read, and that is all
 	epoll    *epoll
 	listener int
 
@@ -43,6 +44,7 @@ func floorCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	fs := flag.NewFlagSet("floor", flag.ContinueOnError)
 	listen := fs.String("listen", "127.0.0.1:1935", "`address` to listen on")
 	coalesce := fs.Duration("coalesce", 0, "send what came in this `time` at once; 0: at once what comes")
+	discard := fs.Bool("discard", false, "only read what publishers send: the yardstick of publish; players get nothing")
 	if err := parse(fs, args, stderr); err != nil {
 		return err
 	}
@@ -56,6 +58,7 @@ func floorCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
+	f.discard = *discard
 	fmt.Fprintf(stdout, "floor listens on %s\n", *listen)
 	return f.serve(ctx)
 }

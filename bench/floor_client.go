@@ -24,7 +24,7 @@ const (
 	floorHello      floorState = iota // C0 and C1 are awaited
 	floorProof                        // C2
 	floorCommands                     // connect, createStream, publish or play
-	floorPublishing                   // its messages go into its stream's log
+	floorPublishing                   // its messages go into its stream's log, or nowhere
 	floorPlaying                      // what it sends is not looked at
 )
 
@@ -76,7 +76,7 @@ func (f *floor) attend(c *floorClient, events uint32) {
 // take handles what came from a client. It reports false for one that is to be
 // dropped.
 func (f *floor) take(c *floorClient, b []byte) bool {
-	if c.state == floorPlaying {
+	if c.reader == nil && c.state > floorCommands {
 		return true
 	}
 	if c.state < floorCommands {
@@ -109,7 +109,7 @@ func (f *floor) take(c *floorClient, b []byte) bool {
 				f.media(c.stream, m)
 			}
 		}
-		if c.state == floorPlaying {
+		if c.state == floorPlaying || c.state == floorPublishing && f.discard {
 			c.reader = nil
 			return true
 		}

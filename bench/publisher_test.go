@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -31,6 +32,34 @@ func TestPublish(t *testing.T) {
 	// 68 frames/s and 500 kb/s each.
 	if r.Sent < 20*40 || r.Bytes < 20*30_000 || r.Bytes >= r.SentBytes || r.Late == nil || r.Seconds < 0.5 {
 		t.Errorf("%s", b)
+	}
+}
+
+// TestPublishDiscard: a floor that only reads takes publishers, knows when
+// they are gone, and has nothing for players.
+func TestPublishDiscard(t *testing.T) {
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	var said bytes.Buffer
+	go func() { done <- run(ctx, []string{"floor", "-discard", "-listen", address}, &said, &said) }()
+	url := "rtmp://" + address + "/live/x"
+	deadline := time.Now().Add(10 * time.Second)
+	for round := 0; round < 2; { // the name is free again
+		var out bytes.Buffer
+		switch code := run(t.Context(), strings.Fields("publish -publishers 3 -duration 200ms -url "+url), &out, &out); {
+		case code == exitOK && strings.Contains(out.String(), "publish: 3 streams"):
+			round++
+		case !strings.Contains(out.String(), "refused") || time.Now().After(deadline): // or it does not listen yet
+			t.Fatalf("exit status %d\n%s", code, out.String())
+		}
+	}
+	cancel()
+	if code := <-done; code != exitOK {
+		t.Errorf("exit status %d\n%s", code, said.String())
 	}
 }
 
