@@ -58,7 +58,7 @@ func floorCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
-	f.discard = *discard
+	f.discard, f.epoll.alone = *discard, true
 	fmt.Fprintf(stdout, "floor listens on %s\n", *listen)
 	return f.serve(ctx)
 }
