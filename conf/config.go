@@ -95,6 +95,7 @@ type DVR struct {
 	Duration     time.Duration
 	WaitKeyframe bool
 	TimeJitter   Jitter
+	Sync         time.Duration // a byte waits no longer for the disk
 }
 
 // Vhost returns the block that serves a host: the one of that name, else the

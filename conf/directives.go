@@ -160,6 +160,7 @@ var hookDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.Hooks.ClientIDString = v.choice() == "string" }},
 }
 
+// dvr_sync and what follows is ours.
 var dvrDirectives = []*directive{
 	{spell: spell("vhost.dvr.enabled"), shape: shapeOnOff, def: "off", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.DVR.Enabled = v.onOff() }},
@@ -173,6 +174,8 @@ var dvrDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.DVR.WaitKeyframe = v.onOff() }},
 	{spell: spell("vhost.dvr.time_jitter"), shape: shapeChoice, words: jitterWords, def: "full", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.DVR.TimeJitter = v.jitter() }},
+	{spell: spell("vhost.dvr.dvr_sync"), shape: shapeNumber, unit: "ms", min: 100, max: 60_000, def: "4000", effect: atPublish,
+		set: func(t *target, v *values) { t.vhost.DVR.Sync = v.duration() }},
 }
 
 // blocks are the directives that open a block we look into.

@@ -25,36 +25,37 @@ const (
 // After an error only complete may follow.
 type file struct {
 	// Static after openFile.
-	claim    claim
-	os       *os.File
-	metadata flv.FileMetadata
+	claim     claim
+	os        *os.File
+	metadata  flv.FileMetadata // without its body
+	syncAfter time.Duration
 
-	buf      []byte    // whole tags that the kernel has not got
-	waiting  time.Time // since when buf has something; zero: it has not
-	unsynced time.Time // since when the disk lacks something; zero: it does not
-	size     int64     // up to the end of the last whole tag in the kernel
-	sum      summary   // of those tags
-	lost     int       // frames that were appended and never written
-	err      error     // the first
+	buf      []byte      // whole tags that the kernel has not got
+	waiting  time.Time   // since when buf has something; zero: it has not
+	unsynced time.Time   // since when the disk lacks something; zero: it does not
+	size     int64       // up to the end of the last whole tag in the kernel
+	sum      flv.Summary // of those tags
+	lost     int         // frames that were appended and never written
+	err      error       // the first
 }
 
-// openFile creates a file for a stream whose publisher sent this onMetaData (nil
-// for none). Nothing is left behind when it fails.
-func openFile(dir string, want place, published []byte) (*file, error) {
+// openFile creates a file with its header and metadata. Nothing is left behind
+// when it fails.
+func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.Duration) (*file, error) {
 	c, o, err := create(dir, want)
 	if err != nil {
 		return nil, err
 	}
-	f := &file{claim: c, os: o, metadata: flv.NewFileMetadata(published)}
 	// Both flags until it is known what came: a reader of the growing file then
 	// looks for both.
-	n, err := o.Write(flv.AppendHeader(nil, true, true))
+	b := flv.AppendTag(flv.AppendHeader(nil, true, true), flv.Tag{Type: flv.TypeScript, Data: metadata.Body})
+	n, err := o.Write(b)
 	if err != nil {
 		err = errors.Join(err, c.remove(o), o.Close())
 		return nil, err
 	}
-	f.size = int64(n)
-	return f, nil
+	metadata.Body = nil
+	return &file{claim: c, os: o, metadata: metadata, syncAfter: syncAfter, size: int64(n)}, nil
 }
 
 // append takes a tag; its Data is copied. It says whether the buffer is full.
@@ -73,7 +74,7 @@ func (f *file) append(t flv.Tag, now time.Time) (full bool) {
 func (f *file) due() time.Time {
 	var due time.Time
 	if !f.unsynced.IsZero() {
-		due = f.unsynced.Add(syncAfter)
+		due = f.unsynced.Add(f.syncAfter)
 	}
 	if !f.waiting.IsZero() {
 		if flush := f.waiting.Add(flushAfter); due.IsZero() || flush.Before(due) {
@@ -88,7 +89,7 @@ func (f *file) step(now time.Time) error {
 	if err := f.flush(); err != nil {
 		return err
 	}
-	if !f.unsynced.IsZero() && now.Sub(f.unsynced) >= syncAfter {
+	if !f.unsynced.IsZero() && now.Sub(f.unsynced) >= f.syncAfter {
 		return f.sync()
 	}
 	return nil
@@ -107,12 +108,11 @@ func (f *file) flush() error {
 		if !ok {
 			break
 		}
-		f.sum.add(t)
+		f.sum.Add(t, f.size)
+		f.size += int64(len(rest) - len(behind))
 		rest = behind
 	}
-	taken := n - len(rest)
-	f.size += int64(taken)
-	f.lost += countFrames(f.buf[taken:])
+	f.lost += countFrames(f.buf[n-len(rest):])
 	f.waiting = time.Time{}
 	f.buf = f.buf[:0]
 	if cap(f.buf) > keepBuffer {
@@ -146,13 +146,14 @@ func (f *file) complete() (place, error) {
 	if f.err == nil {
 		f.flush()
 	}
-	if f.sum.frames == 0 {
+	if f.sum.Frames == 0 {
 		return place{}, f.claim.remove(f.os)
 	}
 	if f.err != nil { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
-	f.fail(f.patch())
+	const metadataAt = flv.HeaderSize + flv.TagHeader // always the first tag
+	f.fail(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size))
 	f.fail(datasync(f.os))
 	to, err := f.claim.publish(f.os)
 	if to.name != "" {
@@ -160,18 +161,6 @@ func (f *file) complete() (place, error) {
 		return to, nil
 	}
 	return to, err
-}
-
-// patch writes over what was not known before the end.
-func (f *file) patch() error {
-	const body = flv.HeaderSize + flv.TagHeader // of the metadata, always the first tag
-	_, err := f.os.WriteAt([]byte{flv.Flags(f.sum.audio, f.sum.video)}, flv.FlagsAt)
-	for _, p := range f.metadata.Patches(f.sum.duration().Seconds(), f.size) {
-		if err == nil {
-			_, err = f.os.WriteAt(p.Data, body+int64(p.At))
-		}
-	}
-	return err
 }
 
 // datasync is fdatasync(2).
@@ -183,61 +172,17 @@ func datasync(f *os.File) error {
 	}
 }
 
-// A summary is what a file has in it.
-type summary struct {
-	audio, video bool // any tag
-	frames       int
-	first, end   uint32 // time line, ms
-	tracks       [2]track
-}
-
-// A track is where one kind of media is on the time line.
-type track struct {
-	seen       bool
-	last, step uint32
-}
-
-// longestStep is the longest time from one frame to the next of its kind that is
-// taken for the length of a frame.
-const longestStep = 1000
-
-func (s *summary) add(t flv.Tag) {
-	s.audio = s.audio || t.Type == flv.TypeAudio
-	s.video = s.video || t.Type == flv.TypeVideo
-	info := flv.Sniff(t.Type, t.Data)
-	if info&(flv.AudioFrame|flv.VideoFrame) == 0 {
-		return
-	}
-	if s.frames == 0 {
-		s.first = t.Timestamp
-	}
-	s.frames++
-	track := &s.tracks[t.Type&1]
-	if step := t.Timestamp - track.last; track.seen && step > 0 && step <= longestStep {
-		track.step = step
-	}
-	track.seen, track.last = true, t.Timestamp
-	s.end = max(s.end, t.Timestamp+track.step)
-}
-
-// duration is the time from the first frame to the end of the last one: a frame
-// lasts as long as the one before it.
-func (s *summary) duration() time.Duration {
-	if s.end < s.first {
-		return 0
-	}
-	return time.Duration(s.end-s.first) * time.Millisecond
-}
-
 // countFrames counts the frames among the whole tags of b.
 func countFrames(b []byte) int {
-	var s summary
+	n := 0
 	for {
 		t, rest, ok := flv.Split(b)
 		if !ok {
-			return s.frames
+			return n
 		}
-		s.add(t)
+		if flv.Sniff(t.Type, t.Data)&(flv.AudioFrame|flv.VideoFrame) != 0 {
+			n++
+		}
 		b = rest
 	}
 }

@@ -7,34 +7,6 @@ import (
 	"srs/flv"
 )
 
-func TestSummary(t *testing.T) {
-	mp3 := func(ts uint32) flv.Tag { return flv.Tag{Type: flv.TypeAudio, Timestamp: ts, Data: []byte{0x2f}} }
-	for _, c := range []struct {
-		name     string
-		tags     []flv.Tag
-		frames   int
-		duration time.Duration
-	}{
-		{"nothing", nil, 0, 0},
-		{"headers", []flv.Tag{videoHeader, audioHeader}, 0, 0},
-		{"one frame", []flv.Tag{key(0)}, 1, 0},
-		{"25 a second", []flv.Tag{key(0), inter(40), inter(80)}, 3, 120 * time.Millisecond},
-		{"audio ends later", []flv.Tag{key(0), mp3(0), inter(40), mp3(26), mp3(52), mp3(78)}, 6, 104 * time.Millisecond},
-		{"video ends later", []flv.Tag{key(0), mp3(0), mp3(26), inter(40)}, 4, 80 * time.Millisecond},
-		{"a pause is no frame's length", []flv.Tag{mp3(0), mp3(26), mp3(5000)}, 3, 5026 * time.Millisecond},
-		{"back in time", []flv.Tag{mp3(100), mp3(126), mp3(50)}, 3, 52 * time.Millisecond},
-		{"not at 0", []flv.Tag{mp3(10_000), mp3(10_026)}, 2, 52 * time.Millisecond},
-	} {
-		var s summary
-		for _, tag := range c.tags {
-			s.add(tag)
-		}
-		if s.frames != c.frames || s.duration() != c.duration {
-			t.Errorf("%s: %d frames, %v", c.name, s.frames, s.duration())
-		}
-	}
-}
-
 func TestCountFrames(t *testing.T) {
 	b := flv.AppendTag(nil, videoHeader)
 	b = flv.AppendTag(b, key(0))
@@ -47,13 +19,22 @@ func TestCountFrames(t *testing.T) {
 	}
 }
 
-// TestDue states when a file wants to be looked after.
-func TestDue(t *testing.T) {
-	f, err := openFile(t.TempDir(), place{"", "x.flv"}, nil)
+const testSync = 4 * time.Second
+
+// openTestFile makes x.flv.tmp.
+func openTestFile(t *testing.T, dir string) *file {
+	t.Helper()
+	f, err := openFile(dir, place{"", "x.flv"}, flv.NewFileMetadata(nil, 10, ""), testSync)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.os.Close()
+	t.Cleanup(func() { f.os.Close() })
+	return f
+}
+
+// TestDue states when a file wants to be looked after.
+func TestDue(t *testing.T) {
+	f := openTestFile(t, t.TempDir())
 	start := time.Now()
 	want := func(when string, after time.Duration) {
 		t.Helper()
@@ -73,25 +54,21 @@ func TestDue(t *testing.T) {
 	f.append(inter(40), start.Add(40*time.Millisecond))
 	want("with something in the buffer", flushAfter)
 	step(flushAfter)
-	want("with something in the kernel", syncAfter)
+	want("with something in the kernel", testSync)
 	f.append(inter(80), start.Add(time.Second))
 	want("with both", time.Second+flushAfter)
-	f.append(inter(120), start.Add(syncAfter-time.Millisecond))
+	f.append(inter(120), start.Add(testSync-time.Millisecond))
 	step(time.Second + flushAfter)
-	f.append(inter(160), start.Add(syncAfter-time.Millisecond))
-	want("with the sync first", syncAfter)
-	step(syncAfter)
+	f.append(inter(160), start.Add(testSync-time.Millisecond))
+	want("with the sync first", testSync)
+	step(testSync)
 	want("at last", 0)
 }
 
 // TestAppendSaysFull: the buffer does not grow for ever between two steps, and
 // does not stay large.
 func TestAppendSaysFull(t *testing.T) {
-	f, err := openFile(t.TempDir(), place{"", "x.flv"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.os.Close()
+	f := openTestFile(t, t.TempDir())
 	tag := key(0)
 	tag.Data = append(tag.Data, make([]byte, 1000)...)
 	n := 0

@@ -34,7 +34,6 @@ const (
 	maxLag     = 8 << 20                // bytes that a recording may be behind its stream
 	diskCalls  = 16                     // under way at a time, per directory of a template
 	flushAfter = 400 * time.Millisecond // a byte waits no longer for the kernel
-	syncAfter  = 4 * time.Second        // and no longer for the disk
 	retryAfter = 10 * time.Second       // between tries of a new file
 	closeGrace = time.Second            // of the time for Close, to complete files of publishes that still run
 )

@@ -81,7 +81,7 @@ type site struct {
 // newSite makes one whose vhost "v" records to template.
 func newSite(t *testing.T, template string, change ...func(*conf.DVR)) *site {
 	s := &site{t: t, cwd: t.TempDir()}
-	dvr := conf.DVR{Enabled: true, Plan: "session", Path: template, WaitKeyframe: true}
+	dvr := conf.DVR{Enabled: true, Plan: "session", Path: template, WaitKeyframe: true, Sync: testSync}
 	for _, c := range change {
 		c(&dvr)
 	}

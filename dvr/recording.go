@@ -23,6 +23,10 @@ const (
 	maxHeaderSize = 1 << 20 // bytes of one, and of the metadata
 )
 
+// sessionKeyframes is the room in the index of a file that may last for ever:
+// an hour with a keyframe every two seconds; later it is thinned.
+const sessionKeyframes = 1800
+
 // A recording turns one publish into files. The plan (directive dvr_plan) says
 // how many: "session" makes one, and a new one only after a disk error.
 //
@@ -210,14 +214,14 @@ func (r *recording) open() bool {
 	var f *file
 	var err error
 	dir := r.recorder.dir(want.root)
-	r.recorder.disk(dir, func() { f, err = openFile(dir, want, r.metadata) })
+	metadata := flv.NewFileMetadata(r.metadata, sessionKeyframes, "")
+	r.recorder.disk(dir, func() { f, err = openFile(dir, want, metadata, r.settings.Sync) })
 	if err != nil {
 		r.failed(want.path(), err)
 		r.trouble.frames++
 		return false
 	}
 	r.file, r.gaps = f, 0
-	f.append(flv.Tag{Type: flv.TypeScript, Data: f.metadata.Body}, now)
 	for _, typ := range []uint8{flv.TypeVideo, flv.TypeAudio} {
 		for _, h := range r.headers {
 			if h.Type == typ {
@@ -281,18 +285,18 @@ func (r *recording) end() {
 	}
 	r.trouble.frames += f.lost
 	if to.name == "" {
-		r.trouble.frames += f.sum.frames
+		r.trouble.frames += f.sum.Frames
 	}
 	r.file, r.waitKey = nil, r.settings.WaitKeyframe
 	if to.name == "" {
 		return
 	}
-	duration, lost := f.sum.duration(), r.lost(f)
+	duration, lost := f.sum.Duration(), r.lost(f)
 	log := r.log
 	if lost != "" {
 		log = log.With("reason", lost)
 	}
-	log.Info("recorded", "path", to.path(), "duration", duration, "size", f.size, "frames", f.sum.frames)
+	log.Info("recorded", "path", to.path(), "duration", duration, "size", f.size, "frames", f.sum.Frames)
 	p := r.publisher
 	r.recorder.Tell(hook.Event{
 		Action:   hook.OnDVR,

@@ -1,0 +1,198 @@
+package flv
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/iotest"
+)
+
+// recording is a file as a killed server leaves it, and the places where its
+// tags end.
+func recording() (b []byte, ends []int) {
+	b = AppendHeader(nil, true, true)
+	add := func(t Tag) {
+		b = AppendTag(b, t)
+		ends = append(ends, len(b))
+	}
+	add(Tag{Type: TypeScript, Data: NewFileMetadata(nil, 8, "note").Body})
+	for i := range uint32(20) {
+		first := byte(0x27)
+		if i%5 == 0 {
+			first = 0x17
+		}
+		add(Tag{Type: TypeVideo, Timestamp: i * 40, Data: append([]byte{first, 1}, make([]byte, 100)...)})
+	}
+	return b, ends
+}
+
+// repair scans and repairs bytes as a file.
+func repair(t *testing.T, b []byte) (*Report, []byte) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.flv")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rep, err := Scan(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rep.Repair(f); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rep, got
+}
+
+// wantWhole checks that a file is as complete as if nothing had happened.
+func wantWhole(t *testing.T, b []byte, pictures int) {
+	t.Helper()
+	rep, err := Scan(bytes.NewReader(b))
+	if err != nil || !rep.Whole() || rep.Pictures != pictures || rep.Size != int64(len(b)) || rep.Note != "" {
+		t.Fatalf("%+v, %v; want %d pictures in %d bytes", rep, err, pictures, len(b))
+	}
+	wantIndex(t, b)
+}
+
+// wantIndex checks the keyframe index against the bytes.
+func wantIndex(t *testing.T, b []byte) {
+	t.Helper()
+	rep, err := Scan(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := b[HeaderSize+TagHeader:][:len(rep.metadata.Body)]
+	if want := complete(rep.metadata, &rep.Summary, int64(len(b))); !bytes.Equal(body, want) {
+		t.Errorf("metadata %q, want %q", body, want)
+	}
+	for _, k := range rep.Index(MaxKeyframes) {
+		tag, _, ok := Split(b[k.Position:])
+		if !ok || tag.Timestamp != k.Time || Sniff(tag.Type, tag.Data)&Keyframe == 0 {
+			t.Errorf("no keyframe of %d ms at byte %d", k.Time, k.Position)
+		}
+	}
+}
+
+// TestRepairEveryCut: cut anywhere behind its first bytes, a file has every tag
+// that was whole, and is whole itself.
+func TestRepairEveryCut(t *testing.T) {
+	b, ends := recording()
+	for cut := ends[0]; cut <= len(b); cut += 7 {
+		whole := 0
+		for _, end := range ends[1:] {
+			if end <= cut {
+				whole++
+			}
+		}
+		rep, got := repair(t, b[:cut])
+		if rep.Whole() || rep.Note != "note" || rep.Tags != 1+whole {
+			t.Fatalf("cut at %d: %+v", cut, rep)
+		}
+		wantWhole(t, got, whole)
+		if again, same := repair(t, got); !again.Whole() || !bytes.Equal(same, got) {
+			t.Fatalf("cut at %d: repaired twice it is another", cut)
+		}
+	}
+}
+
+// TestRepairAfterPowerCut: what the disk did not get reads as zeros or as
+// something else.
+func TestRepairAfterPowerCut(t *testing.T) {
+	b, ends := recording()
+	for name, spoil := range map[string]func(tail []byte){
+		"zeros":   func(tail []byte) { clear(tail) },
+		"garbage": func(tail []byte) { copy(tail, bytes.Repeat([]byte{8, 0, 0, 9, 0xff}, len(tail))) },
+		"a hole":  func(tail []byte) { clear(tail[:len(tail)/2]) },
+	} {
+		for _, at := range []int{ends[3], ends[3] + 5, ends[10] + 50, ends[18] - 1} {
+			torn := bytes.Clone(b)
+			spoil(torn[at:])
+			whole := 0
+			for _, end := range ends[1:] {
+				if end <= at {
+					whole++
+				}
+			}
+			_, got := repair(t, torn)
+			t.Run(name, func(t *testing.T) { wantWhole(t, got, whole) })
+		}
+	}
+}
+
+// TestRepairInterrupted: killed between its writes, a repair is done again.
+func TestRepairInterrupted(t *testing.T) {
+	b, ends := recording()
+	b = b[:ends[15]+9]
+	_, want := repair(t, b)
+	for steps := range 5 {
+		interrupted := &failing{data: bytes.Clone(b), steps: steps}
+		rep, err := Scan(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rep.Repair(interrupted); (err == nil) != (steps == 4) {
+			t.Errorf("%d steps: %v", steps, err)
+		}
+		if _, got := repair(t, interrupted.data); !bytes.Equal(got, want) {
+			t.Errorf("interrupted after %d steps it comes out different", steps)
+		}
+	}
+}
+
+// failing is a file that fails after some steps.
+type failing struct {
+	data  []byte
+	steps int
+}
+
+func (f *failing) step() error {
+	if f.steps--; f.steps < 0 {
+		return io.ErrShortWrite
+	}
+	return nil
+}
+
+func (f *failing) WriteAt(b []byte, at int64) (int, error) {
+	if err := f.step(); err != nil {
+		return 0, err
+	}
+	return copy(f.data[at:], b), nil
+}
+
+func (f *failing) Truncate(size int64) error {
+	if err := f.step(); err != nil {
+		return err
+	}
+	f.data = f.data[:size]
+	return nil
+}
+
+func TestScanRefuses(t *testing.T) {
+	for _, text := range []string{"not a recording at all", "FLV\x02\x05\x00\x00\x00\x09\x00\x00\x00\x00"} {
+		if _, err := Scan(bytes.NewReader([]byte(text))); !errors.Is(err, ErrFormat) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, size := range []int{0, 5, HeaderSize - 1} {
+		b, _ := recording()
+		if _, err := Scan(bytes.NewReader(b[:size])); err != io.EOF && err != io.ErrUnexpectedEOF {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	b, ends := recording()
+	broken := io.MultiReader(bytes.NewReader(b[:ends[4]]), iotest.ErrReader(io.ErrClosedPipe))
+	if _, err := Scan(broken); err != io.ErrClosedPipe {
+		t.Errorf("a medium that fails: %v", err) // and is not taken for the end of the file
+	}
+}

@@ -1,0 +1,38 @@
+package flv
+
+import (
+	"testing"
+	"time"
+)
+
+func TestSummary(t *testing.T) {
+	mp3 := func(ts uint32) Tag { return Tag{Type: TypeAudio, Timestamp: ts, Data: []byte{0x2f}} }
+	picture := func(first byte, ts uint32) Tag { return Tag{Type: TypeVideo, Timestamp: ts, Data: []byte{first, 1}} }
+	key := func(ts uint32) Tag { return picture(0x17, ts) }
+	inter := func(ts uint32) Tag { return picture(0x27, ts) }
+	for _, c := range []struct {
+		name                    string
+		tags                    []Tag
+		frames, keyframes, gaps int
+		duration                time.Duration
+	}{
+		{"nothing", nil, 0, 0, 0, 0},
+		{"headers", []Tag{{Type: TypeVideo, Data: []byte{0x17, 0}}, {Type: TypeAudio, Data: []byte{0xaf, 0}}}, 0, 0, 0, 0},
+		{"one frame", []Tag{key(0)}, 1, 1, 0, 0},
+		{"25 a second", []Tag{key(0), inter(40), inter(80)}, 3, 1, 0, 120 * time.Millisecond},
+		{"audio ends later", []Tag{key(0), mp3(0), inter(40), mp3(26), mp3(52), mp3(78)}, 6, 1, 0, 104 * time.Millisecond},
+		{"video ends later", []Tag{key(0), mp3(0), mp3(26), inter(40)}, 4, 1, 0, 80 * time.Millisecond},
+		{"a pause is no frame's length", []Tag{mp3(0), mp3(26), mp3(5000)}, 3, 0, 1, 5026 * time.Millisecond},
+		{"a pause of the pictures alone", []Tag{key(0), mp3(900), mp3(1800), key(2700)}, 4, 2, 0, 2700 * time.Millisecond},
+		{"back in time", []Tag{mp3(100), mp3(126), mp3(50)}, 3, 0, 0, 52 * time.Millisecond},
+		{"not at 0", []Tag{mp3(10_000), mp3(10_026)}, 2, 0, 0, 52 * time.Millisecond},
+	} {
+		var s Summary
+		for _, tag := range c.tags {
+			s.Add(tag, 0)
+		}
+		if s.Frames != c.frames || s.Keyframes != c.keyframes || s.Gaps != c.gaps || s.Duration() != c.duration {
+			t.Errorf("%s: %+v, %v", c.name, s, s.Duration())
+		}
+	}
+}
