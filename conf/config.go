@@ -90,12 +90,15 @@ type Hooks struct {
 // DVR is a dvr block.
 type DVR struct {
 	Enabled      bool
-	Plan         string // "session"
+	Plan         string   // "session", "segment" or "append"
+	Apply        []string // "all", or names and globs of app/stream
 	Path         string
-	Duration     time.Duration
+	Duration     time.Duration // of a segment; 0: never cut
 	WaitKeyframe bool
 	TimeJitter   Jitter
-	Sync         time.Duration // a byte waits no longer for the disk
+
+	Sync           time.Duration // a byte waits no longer for the disk
+	ReconnectGrace time.Duration // a publisher that returns in time continues the file
 }
 
 // Vhost returns the block that serves a host: the one of that name, else the

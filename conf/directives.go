@@ -17,6 +17,7 @@ const (
 	shapeListen              // one or more ports or addresses
 	shapeURLs                // one or more hook URLs
 	shapePath                // one dvr_path template
+	shapeGlobs               // one or more names of streams, or globs
 )
 
 // An effect says when a change of a directive is felt after a reload. What is
@@ -165,7 +166,7 @@ var dvrDirectives = []*directive{
 	{spell: spell("vhost.dvr.enabled"), shape: shapeOnOff, def: "off", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.DVR.Enabled = v.onOff() }},
 	{spell: spell("vhost.dvr.dvr_plan"), shape: shapeChoice, words: []string{"session", "segment", "append"}, def: "session", effect: atPublish,
-		set: func(t *target, v *values) { t.vhost.DVR.Plan = v.plan() }},
+		set: func(t *target, v *values) { t.vhost.DVR.Plan = v.choice() }},
 	{spell: spell("vhost.dvr.dvr_path"), shape: shapePath, def: "./objs/nginx/html/[app]/[stream].[timestamp].flv", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.DVR.Path = v.path() }},
 	{spell: spell("vhost.dvr.dvr_duration"), shape: shapeNumber, unit: "s", min: 0, max: year, def: "30", effect: atPublish,
@@ -174,8 +175,12 @@ var dvrDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.DVR.WaitKeyframe = v.onOff() }},
 	{spell: spell("vhost.dvr.time_jitter"), shape: shapeChoice, words: jitterWords, def: "full", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.DVR.TimeJitter = v.jitter() }},
+	{spell: spell("vhost.dvr.dvr_apply"), shape: shapeGlobs, def: "all", effect: atPublish,
+		set: func(t *target, v *values) { t.vhost.DVR.Apply = v.globs() }},
 	{spell: spell("vhost.dvr.dvr_sync"), shape: shapeNumber, unit: "ms", min: 100, max: 60_000, def: "4000", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.DVR.Sync = v.duration() }},
+	{spell: spell("vhost.dvr.dvr_reconnect_grace"), shape: shapeNumber, unit: "s", min: 0, max: 3600, def: "0", effect: atPublish,
+		set: func(t *target, v *values) { t.vhost.DVR.ReconnectGrace = v.duration() }},
 }
 
 // blocks are the directives that open a block we look into.

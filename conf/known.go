@@ -34,7 +34,6 @@ var unserved = func() map[string]string {
 	for _, name := range []string{"security", "refer", "refer_publish", "refer_play"} {
 		m[join("vhost", name)] = open
 	}
-	m["vhost.dvr.dvr_apply"] = "; every stream of the vhost is recorded"
 
 	// Ours, of a later version.
 	m["journal_dir"] = "; this version keeps no journal"

@@ -48,7 +48,7 @@ func TestDefaults(t *testing.T) {
 			Play:    Play{GopCache: true, GopCacheMaxFrames: 2500, QueueLength: 30 * time.Second, MWLatency: -time.Millisecond},
 			Publish: Publish{FirstPktTimeout: 20 * time.Second, NormalTimeout: 5 * time.Second},
 			Hooks:   Hooks{Timeout: 30 * time.Second, Workers: 64, Queue: 1024},
-			DVR: DVR{Plan: "session", Path: "./objs/nginx/html/[app]/[stream].[timestamp].flv",
+			DVR: DVR{Plan: "session", Apply: []string{"all"}, Path: "./objs/nginx/html/[app]/[stream].[timestamp].flv",
 				Duration: 30 * time.Second, WaitKeyframe: true, Sync: 4 * time.Second},
 		}},
 	}
@@ -71,7 +71,7 @@ func TestEveryField(t *testing.T) {
 				enabled on; on_connect http://a/ http://b/; on_close http://c/; on_publish http://d/; on_unpublish http://e/;
 				on_play http://f/; on_stop http://g/; on_dvr https://h/; timeout 13; workers 14; queue 15; client_id_type string;
 			}
-			dvr { enabled on; dvr_plan session; dvr_path /d/[app].flv; dvr_duration 16; dvr_wait_keyframe off; time_jitter off; dvr_sync 170; }
+			dvr { enabled on; dvr_plan append; dvr_apply x/y x/z; dvr_reconnect_grace 18; dvr_path /d/[app].flv; dvr_duration 16; dvr_wait_keyframe off; time_jitter off; dvr_sync 170; }
 		}
 		vhost b.com { time_jitter off; }`)
 	a := &Vhost{
@@ -83,7 +83,7 @@ func TestEveryField(t *testing.T) {
 			OnUnpublish: []string{"http://e/"}, OnPlay: []string{"http://f/"}, OnStop: []string{"http://g/"}, OnDVR: []string{"https://h/"},
 			Timeout: 13 * time.Millisecond, Workers: 14, Queue: 15, ClientIDString: true,
 		},
-		DVR: DVR{Enabled: true, Plan: "session", Path: "/d/[app].flv", Duration: 16 * time.Second, TimeJitter: JitterOff, Sync: 170 * time.Millisecond},
+		DVR: DVR{Enabled: true, Plan: "append", Apply: []string{"x/y", "x/z"}, ReconnectGrace: 18 * time.Second, Path: "/d/[app].flv", Duration: 16 * time.Second, TimeJitter: JitterOff, Sync: 170 * time.Millisecond},
 	}
 	b := *mustParse(t, "listen 1; chunk_size 4096; vhost b.com {}").Vhosts[0]
 	b.Play.TimeJitter = JitterOff

@@ -64,6 +64,8 @@ func (d *directive) expected() string {
 		return "one or more URLs such as http://127.0.0.1:8085/api/v1/streams or http://unix:/path.sock:/uri"
 	case shapePath:
 		return "a path such as ./objs/nginx/html/[app]/[stream].[timestamp].flv"
+	case shapeGlobs:
+		return "all, or one or more streams such as live/livestream or live/cam-*"
 	default:
 		return "one word, or text in quotes"
 	}
@@ -142,14 +144,6 @@ func (v *values) jitter() Jitter {
 	default:
 		return JitterFull
 	}
-}
-
-// plan accepts what SRS accepts; this version has only the one.
-func (v *values) plan() string {
-	if p := v.choice(); p == "segment" || p == "append" {
-		v.warn(v.node.args()[0].at, "%s is not there yet: this version records one file for each publish, as session does", p)
-	}
-	return "session"
 }
 
 // listen takes ports and addresses. The same one twice cannot be bound and is
@@ -269,6 +263,24 @@ func (v *values) showURL(s string) string {
 		s = scheme + "***" + s[i:]
 	}
 	return v.show(s)
+}
+
+// globs takes names of streams as app/stream, with * ? and [] as in a shell; a
+// "*" does not reach across "/".
+func (v *values) globs() []string {
+	if len(v.node.args()) == 0 {
+		v.fail(v.node.at(), "needs a value: %s", v.row.expected())
+	}
+	var out []string
+	for _, w := range v.node.args() {
+		if _, err := path.Match(w.text, ""); err != nil {
+			v.fail(w.at, "%s is a bad pattern; expected is %s", v.show(w.text), v.row.expected())
+		} else if w.text != "all" && !strings.Contains(w.text, "/") {
+			v.fail(w.at, "%s names no app: a stream is app/stream; expected is %s", v.show(w.text), v.row.expected())
+		}
+		out = append(out, w.text)
+	}
+	return out
 }
 
 // pathVars are the variables of dvr_path, of SRS 2.0.

@@ -147,8 +147,22 @@ func TestDVRPath(t *testing.T) {
 func TestDVRPlan(t *testing.T) {
 	for _, plan := range []string{"session", "segment", "append"} {
 		c := mustParse(t, "listen 1; vhost a { dvr { dvr_plan "+plan+"; } }")
-		if c.Vhosts[0].DVR.Plan != "session" || (len(c.Warnings) == 0) != (plan == "session") {
+		if c.Vhosts[0].DVR.Plan != plan || len(c.Warnings) > 0 {
 			t.Errorf("%s is %+v, %v", plan, c.Vhosts[0].DVR, c.Warnings)
+		}
+	}
+}
+
+func TestDVRApply(t *testing.T) {
+	for _, c := range []struct{ text, want, err string }{
+		{"all", "[all]", ""},
+		{"live/livestream live/cam-* live/sub/x", "[live/livestream live/cam-* live/sub/x]", ""},
+		{"livestream", "", `"livestream" names no app`},
+		{"live/[", "", `"live/[" is a bad pattern`},
+	} {
+		got, err := Parse("t", []byte("listen 1; vhost a { dvr { dvr_apply "+c.text+"; } }"))
+		if c.err == "" && (err != nil || fmt.Sprint(got.Vhosts[0].DVR.Apply) != c.want) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("%s: %v", c.text, err)
 		}
 	}
 }

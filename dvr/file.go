@@ -2,6 +2,7 @@ package dvr
 
 import (
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 )
 
 const (
-	writeSize  = 64 << 10  // the buffer is written when it has this much
-	keepBuffer = 256 << 10 // a larger one (a large tag) is not kept
+	writeSize  = 64 << 10                       // the buffer is written when it has this much
+	keepBuffer = 256 << 10                      // a larger one (a large tag) is not kept
+	metadataAt = flv.HeaderSize + flv.TagHeader // of the body: always the first tag
 )
 
 // A file is one recording on disk. Only whole tags are ever given to the
@@ -30,8 +32,10 @@ type file struct {
 	metadata  flv.FileMetadata // without its body
 	syncAfter time.Duration
 
+	missed    int // frames in front of the file that are in none
+	missedFor string
+
 	buf      []byte      // whole tags that the kernel has not got
-	waiting  time.Time   // since when buf has something; zero: it has not
 	unsynced time.Time   // since when the disk lacks something; zero: it does not
 	size     int64       // up to the end of the last whole tag in the kernel
 	sum      flv.Summary // of those tags
@@ -58,33 +62,49 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 	return &file{claim: c, os: o, metadata: metadata, syncAfter: syncAfter, size: int64(n)}, nil
 }
 
+// continueFile opens the newest complete file of a name to go on in it, if it is
+// there and fits (plan append).
+func continueFile(dir string, want place, fits func(*flv.Resumed) bool, note string, syncAfter time.Duration) (*file, error) {
+	var res *flv.Resumed
+	var size int64
+	c, o, err := reopen(dir, want, func(o *os.File) bool {
+		info, err := o.Stat()
+		if err == nil {
+			size = info.Size()
+			res, err = flv.Resume(o, size)
+		}
+		return err == nil && fits(res)
+	})
+	if o == nil {
+		return nil, err
+	}
+	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary}
+	f.metadata.Body = nil
+	for _, p := range res.Metadata.Reset(note) {
+		if _, err := o.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
+			f.fail(err)
+		}
+	}
+	if _, err := o.Seek(size, io.SeekStart); err != nil {
+		f.fail(err)
+	}
+	if err := f.err; err != nil {
+		_, completing := f.complete()
+		return nil, errors.Join(err, completing)
+	}
+	return f, nil
+}
+
 // append takes a tag; its Data is copied. It says whether the buffer is full.
 func (f *file) append(t flv.Tag, now time.Time) (full bool) {
-	if len(f.buf) == 0 {
-		f.waiting = now
-		if f.unsynced.IsZero() {
-			f.unsynced = now
-		}
+	if f.unsynced.IsZero() {
+		f.unsynced = now
 	}
 	f.buf = flv.AppendTag(f.buf, t)
 	return len(f.buf) >= writeSize
 }
 
-// due is when step has something to do, zero for never.
-func (f *file) due() time.Time {
-	var due time.Time
-	if !f.unsynced.IsZero() {
-		due = f.unsynced.Add(f.syncAfter)
-	}
-	if !f.waiting.IsZero() {
-		if flush := f.waiting.Add(flushAfter); due.IsZero() || flush.Before(due) {
-			due = flush
-		}
-	}
-	return due
-}
-
-// step does what is due.
+// step gives the buffer to the kernel, and brings it to the disk when it is time.
 func (f *file) step(now time.Time) error {
 	if err := f.flush(); err != nil {
 		return err
@@ -93,6 +113,14 @@ func (f *file) step(now time.Time) error {
 		return f.sync()
 	}
 	return nil
+}
+
+// settle brings everything to the disk, before a long time without frames.
+func (f *file) settle() error {
+	if err := f.flush(); err != nil || f.unsynced.IsZero() {
+		return err
+	}
+	return f.sync()
 }
 
 // flush gives the buffer to the kernel. What counts of it are the whole tags
@@ -113,7 +141,6 @@ func (f *file) flush() error {
 		rest = behind
 	}
 	f.lost += countFrames(f.buf[n-len(rest):])
-	f.waiting = time.Time{}
 	f.buf = f.buf[:0]
 	if cap(f.buf) > keepBuffer {
 		f.buf = nil
@@ -152,7 +179,6 @@ func (f *file) complete() (place, error) {
 	if f.err != nil { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
-	const metadataAt = flv.HeaderSize + flv.TagHeader // always the first tag
 	f.fail(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size))
 	f.fail(datasync(f.os))
 	to, err := f.claim.publish(f.os)

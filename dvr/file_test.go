@@ -32,37 +32,38 @@ func openTestFile(t *testing.T, dir string) *file {
 	return f
 }
 
-// TestDue states when a file wants to be looked after.
-func TestDue(t *testing.T) {
+// TestStep: what was appended goes to the kernel at each step, and to the disk
+// when it has waited for long enough.
+func TestStep(t *testing.T) {
 	f := openTestFile(t, t.TempDir())
 	start := time.Now()
-	want := func(when string, after time.Duration) {
-		t.Helper()
-		due := f.due()
-		if after == 0 && !due.IsZero() || after != 0 && !due.Equal(start.Add(after)) {
-			t.Errorf("%s: due %v", when, due.Sub(start))
+	for _, c := range []struct {
+		at       time.Duration
+		add      bool
+		unsynced time.Duration // since when; negative: everything is synced
+	}{
+		{0, false, -1},
+		{time.Second, true, time.Second},
+		{2 * time.Second, true, time.Second},
+		{testSync, false, time.Second},
+		{time.Second + testSync, true, -1},
+		{2*time.Second + testSync, true, 2*time.Second + testSync},
+	} {
+		now := start.Add(c.at)
+		if c.add {
+			f.append(key(0), now)
 		}
-	}
-	step := func(after time.Duration) {
-		t.Helper()
-		if err := f.step(start.Add(after)); err != nil {
+		if err := f.step(now); err != nil {
 			t.Fatal(err)
 		}
+		info, err := f.os.Stat()
+		if err != nil || len(f.buf) > 0 || info.Size() != f.size {
+			t.Errorf("at %v: %d bytes in the buffer, %v", c.at, len(f.buf), err)
+		}
+		if c.unsynced < 0 && !f.unsynced.IsZero() || c.unsynced >= 0 && !f.unsynced.Equal(start.Add(c.unsynced)) {
+			t.Errorf("at %v: not synced since %v, want %v", c.at, f.unsynced.Sub(start), c.unsynced)
+		}
 	}
-	want("at first", 0)
-	f.append(key(0), start)
-	f.append(inter(40), start.Add(40*time.Millisecond))
-	want("with something in the buffer", flushAfter)
-	step(flushAfter)
-	want("with something in the kernel", testSync)
-	f.append(inter(80), start.Add(time.Second))
-	want("with both", time.Second+flushAfter)
-	f.append(inter(120), start.Add(testSync-time.Millisecond))
-	step(time.Second + flushAfter)
-	f.append(inter(160), start.Add(testSync-time.Millisecond))
-	want("with the sync first", testSync)
-	step(testSync)
-	want("at last", 0)
 }
 
 // TestAppendSaysFull: the buffer does not grow for ever between two steps, and

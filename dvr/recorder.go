@@ -12,8 +12,10 @@
 // its reader skips, and the file has a gap; on an error the file is completed
 // with what it has, and another one is tried every ten seconds.
 //
-// Everything the files contain and are called is in recording.go, file.go and
-// path.go; store.go is the only place that touches directories.
+// Which publishes share a file is in turn.go, what goes into which file in
+// recording.go and plan.go, what becomes of it in outcome.go; file.go has the
+// bytes, path.go the names, and store.go is the only place that touches
+// directories.
 package dvr
 
 import (
@@ -31,11 +33,15 @@ import (
 
 // Bounds of ours.
 const (
-	maxLag     = 8 << 20                // bytes that a recording may be behind its stream
-	diskCalls  = 16                     // under way at a time, per directory of a template
-	flushAfter = 400 * time.Millisecond // a byte waits no longer for the kernel
-	retryAfter = 10 * time.Second       // between tries of a new file
-	closeGrace = time.Second            // of the time for Close, to complete files of publishes that still run
+	maxLag      = 8 << 20                // bytes that a recording may be behind its stream
+	maxLags     = 512 << 20              // that all may be together
+	maxDrain    = 4096                   // frames taken at a time
+	diskCalls   = 16                     // under way at a time, per directory of a template
+	flushAfter  = 400 * time.Millisecond // a byte waits no longer for the kernel
+	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
+	retryAfter  = 10 * time.Second       // between tries of a new file
+	closeGrace  = time.Second            // of the time for Close, to complete files of publishes that still run
+	maxLead     = 1000                   // ms that sound may come behind its picture at a cut and keep its time
 )
 
 // Options are what a Recorder needs. Conf and Tell must be set.
@@ -51,8 +57,9 @@ type Options struct {
 type Recorder struct {
 	// Static after construction.
 	Options
-	ctx  context.Context // ends when Close has no more time
-	stop context.CancelFunc
+	ctx     context.Context // ends when Close has no more time
+	stop    context.CancelFunc
+	closing chan struct{} // closed by Close
 
 	running sync.WaitGroup
 
@@ -60,7 +67,8 @@ type Recorder struct {
 	mu     sync.Mutex
 	closed bool
 	slots  map[string]chan struct{} // by directory: diskCalls tokens
-	active int
+	byName map[string]*recording    // those that further publishes may enter, by turn.name
+	active int                      // recordings that run
 }
 
 // New returns a Recorder without publishes.
@@ -71,16 +79,19 @@ func New(o Options) *Recorder {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Recorder{Options: o, slots: make(map[string]chan struct{})}
+	r := &Recorder{
+		Options: o, closing: make(chan struct{}),
+		slots: make(map[string]chan struct{}), byName: make(map[string]*recording),
+	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
 
-// settings gives the dvr block of a vhost, false when it does not record.
-func (r *Recorder) settings(vhost string) (conf.DVR, bool) {
+// settings gives the dvr block of a vhost, false when the stream is not recorded.
+func (r *Recorder) settings(p live.Publisher) (conf.DVR, bool) {
 	for _, v := range r.Conf().Vhosts {
-		if v.Name == vhost {
-			return v.DVR, v.Enabled && v.DVR.Enabled
+		if v.Name == p.Vhost {
+			return v.DVR, v.Enabled && v.DVR.Enabled && applies(v.DVR, p.App, p.Stream)
 		}
 	}
 	return conf.DVR{}, false
@@ -89,7 +100,7 @@ func (r *Recorder) settings(vhost string) (conf.DVR, bool) {
 // record starts a recording of a publish whose frames open gives. It returns at
 // once; the recording ends with its publish, at the latest when Close gives up.
 func (r *Recorder) record(p live.Publisher, open func() source) {
-	settings, ok := r.settings(p.Vhost)
+	settings, ok := r.settings(p)
 	if !ok {
 		return
 	}
@@ -98,19 +109,30 @@ func (r *Recorder) record(p live.Publisher, open func() source) {
 		r.mu.Unlock()
 		return
 	}
-	r.active++
-	r.running.Add(1)
+	r.running.Add(1) // Close waits from here on
 	r.mu.Unlock()
-	rec := newRecording(r, p, settings, open())
+	t := turn{publisher: p, settings: settings, source: open()}
+	rec, fresh := r.enter(t)
+	if !fresh {
+		r.running.Done() // the recording it has entered counts itself
+		return
+	}
 	go func() {
+		defer r.running.Done()
 		defer func() {
 			r.mu.Lock()
 			r.active--
 			r.mu.Unlock()
-			r.running.Done()
 		}()
-		rec.run(r.ctx)
+		rec.run(t)
 	}()
+}
+
+// share is how many bytes each recording may be behind its stream.
+func (r *Recorder) share() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return min(maxLag, maxLags/max(r.active, 1))
 }
 
 // Close waits until every file is complete. Publishes should have ended before;
@@ -118,7 +140,10 @@ func (r *Recorder) record(p live.Publisher, open func() source) {
 // files were left as ".tmp" because the disk did not answer in time.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
-	r.closed = true
+	if !r.closed {
+		r.closed = true
+		close(r.closing)
+	}
 	r.mu.Unlock()
 
 	cut, cancel := ctx, context.CancelFunc(func() {})

@@ -18,6 +18,9 @@ const (
 var (
 	errNoName = errors.New("no free name")
 	errMoved  = errors.New("the file was removed or moved while it was recorded")
+	errLocked = errors.New("somebody else writes the file")
+
+	errNotRegular = errors.New("not a regular file")
 )
 
 // A claim is a name that is taken for a recording: name+".tmp" below dir is its
@@ -59,9 +62,92 @@ func create(dir string, want place) (claim, *os.File, error) {
 		if errors.Is(err, fs.ErrExist) {
 			continue // another recording's, or left by a killed server
 		}
+		if err == nil && lock(f) != nil {
+			f.Close() // somebody cleans up at this very moment, and removes it
+			continue
+		}
 		return c, f, err
 	}
 	return c, nil, &fs.PathError{Op: "create", Path: want.path(), Err: errNoName}
+}
+
+// reopen takes the newest complete recording of a name, to be continued: the file
+// is the claim's, and called ".tmp" again when take has looked at it and returns
+// true. Without such a file there is none.
+func reopen(dir string, want place, take func(*os.File) bool) (claim, *os.File, error) {
+	c := claim{dir: dir, want: want}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return c, nil, ignore(err, fs.ErrNotExist)
+	}
+	defer root.Close()
+	for c.number = 0; c.number < maxNumbers; c.number++ {
+		if _, err := root.Lstat(c.want.numbered(c.number + 1).name); err != nil {
+			break
+		}
+	}
+	f, err := openRegular(root, c.name())
+	if err != nil {
+		return c, nil, ignore(ignore(err, fs.ErrNotExist), errNotRegular)
+	}
+	err = lock(f)
+	if err != nil || !take(f) {
+		return c, nil, errors.Join(ignore(err, errLocked), f.Close())
+	}
+	folder, err := root.Open(path.Dir(c.name()))
+	if err == nil {
+		defer folder.Close()
+		if err = renameNew(folder, path.Base(c.name()), path.Base(c.name()+tmp)); err == nil {
+			err = folder.Sync()
+		}
+	}
+	if err != nil {
+		return c, nil, errors.Join(ignore(err, fs.ErrExist), f.Close())
+	}
+	return c, f, nil
+}
+
+// ignore makes nothing of an error that is one.
+func ignore(err, one error) error {
+	if errors.Is(err, one) {
+		return nil
+	}
+	return err
+}
+
+// openRegular opens a file for reading and writing that is one: a pipe or a
+// device is never opened, for that alone may block or do something.
+func openRegular(root *os.Root, name string) (*os.File, error) {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	// Should it be another in the meantime: no link is followed, and no pipe waited for.
+	f, err := root.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if there, err := f.Stat(); err != nil || !os.SameFile(info, there) {
+		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: errMoved}, err, f.Close())
+	}
+	return f, nil
+}
+
+// lock keeps other servers, and repair, away from a file that is being written.
+// It is gone with the descriptor. Where files cannot be locked, they are not.
+func lock(f *os.File) error {
+	for {
+		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
+		case unix.EINTR:
+		case unix.EWOULDBLOCK:
+			return &fs.PathError{Op: "lock", Path: f.Name(), Err: errLocked}
+		default:
+			return nil
+		}
+	}
 }
 
 // present says whether the claim's file is still f: an operator may have removed

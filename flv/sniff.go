@@ -1,5 +1,7 @@
 package flv
 
+import "encoding/binary"
+
 // Info is what the first bytes of a tag body tell.
 type Info uint8
 
@@ -192,4 +194,26 @@ func exPacketType(body []byte, multitrack byte) (packet, track byte) {
 		}
 	}
 	return packet, track
+}
+
+// Codec gives the codec of an audio or video body: the FourCC of an enhanced
+// body, the codec id of a legacy one, 0 when it is not said or lies deeper than
+// the first bytes (several tracks, modifiers).
+func Codec(typ uint8, body []byte) uint32 {
+	if len(body) == 0 {
+		return 0
+	}
+	enhanced, deeper := body[0]&0x80 != 0, byte(exVideoMultitrack)
+	id := body[0] & 0x0f
+	if typ == TypeAudio {
+		enhanced, deeper = body[0]>>4 == soundFormatExHeader, exAudioMultitrack
+		id = body[0] >> 4
+	}
+	switch {
+	case !enhanced:
+		return 1 + uint32(id)
+	case body[0]&0x0f >= deeper || len(body) < 5:
+		return 0
+	}
+	return binary.BigEndian.Uint32(body[1:])
 }

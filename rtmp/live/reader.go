@@ -31,11 +31,11 @@ type Reader struct {
 	over   chan struct{} // closed at the publication's end
 	hold   *time.Timer
 	epoch  uint64
-	maxLag int64
 	buf    []byte
 
 	mu      sync.Mutex // the publisher moves a reader on that is busy elsewhere; Stream.mu comes first
-	pos     position   // no block: the end
+	maxLag  int64
+	pos     position // no block: the end
 	gap     bool
 	headers []header // in force behind a gap, to be given out first
 }
@@ -66,6 +66,13 @@ func (p *Publication) NewReader(maxLag int) *Reader {
 	return r
 }
 
+// SetMaxLag says anew how many bytes the reader may be behind.
+func (r *Reader) SetMaxLag(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.maxLag = int64(n)
+}
+
 // Close ends the reading.
 func (r *Reader) Close() {
 	if r.stream == nil {
@@ -93,12 +100,12 @@ func (r *Reader) endLocked() {
 // publication's last tag the error is io.EOF.
 func (r *Reader) Next(ctx context.Context) (Frame, error) {
 	for {
-		f, ok, err := r.take()
+		f, ok, err := r.Poll()
 		if ok || err != nil {
 			return f, err
 		}
 		r.bell.Arm()
-		f, ok, err = r.take() // what came before the publisher could see us wait
+		f, ok, err = r.Poll() // what came before the publisher could see us wait
 		if ok || err != nil {
 			r.bell.Silence()
 			return f, err
@@ -131,7 +138,9 @@ func (r *Reader) wait(ctx context.Context) error {
 	return nil // with an end of ctx the next call has what came
 }
 
-func (r *Reader) take() (Frame, bool, error) {
+// Poll is Next without the waiting: it reports false when there is no tag at the
+// moment. Whoever polls now and then costs the publisher nothing.
+func (r *Reader) Poll() (Frame, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pos.block == nil {

@@ -1,0 +1,47 @@
+package dvr
+
+import (
+	"encoding/json"
+
+	"srs/rtmp/live"
+)
+
+// maxNote bounds the facts in a growing file, bytes.
+const maxNote = 8 << 10
+
+// Facts are what on_dvr says of the publisher. A growing file has them in its
+// metadata, so that whoever finds it after a crash can announce it; a complete
+// file has them no more, because param may be a secret.
+type facts struct {
+	ClientID uint64 `json:"client_id"`
+	IP       string `json:"ip"`
+	Vhost    string `json:"vhost"`
+	App      string `json:"app"`
+	Stream   string `json:"stream"`
+	TcURL    string `json:"tcUrl,omitempty"`
+	Param    string `json:"param,omitempty"`
+}
+
+// note writes the facts; what clients may make as long as they like is left out
+// where it is too long.
+func note(p live.Publisher) string {
+	f := facts{ClientID: p.ClientID, IP: p.IP, Vhost: p.Vhost, App: p.App, Stream: p.Stream, TcURL: p.TcURL, Param: p.Param}
+	text, err := json.Marshal(f)
+	if err == nil && len(text) > maxNote {
+		f.TcURL, f.Param = "", ""
+		text, err = json.Marshal(f)
+	}
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// noted reads them back, false when there are none.
+func noted(text string) (live.Publisher, bool) {
+	var f facts
+	if json.Unmarshal([]byte(text), &f) != nil || f.Stream == "" {
+		return live.Publisher{}, false
+	}
+	return live.Publisher{ClientID: f.ClientID, IP: f.IP, Vhost: f.Vhost, App: f.App, Stream: f.Stream, TcURL: f.TcURL, Param: f.Param}, true
+}

@@ -1,0 +1,153 @@
+package dvr
+
+import (
+	"bytes"
+	"path"
+	"slices"
+
+	"srs/conf"
+	"srs/flv"
+	"srs/rtmp/live"
+)
+
+// Bounds of what is kept for the start of the next file.
+const (
+	maxHeaders    = 16      // sequence headers and the like: one of a kind for each track
+	maxHeaderSize = 1 << 20 // bytes of one, and of the metadata
+)
+
+// maxStepBack is how far the time of one media type may go back before its
+// encoder's clock has jumped, milliseconds: as on the time line.
+const maxStepBack = 1000
+
+// Plans, as the directive dvr_plan has them.
+const (
+	planSegment = "segment"
+	planAppend  = "append"
+)
+
+// applies says whether a stream is among those that are recorded (dvr_apply).
+func applies(d conf.DVR, app, stream string) bool {
+	name := app + "/" + stream
+	return slices.ContainsFunc(d.Apply, func(pattern string) bool {
+		ok, _ := path.Match(pattern, name)
+		return ok || pattern == name || pattern == "all"
+	})
+}
+
+// A plan says where one file ends and the next begins. What it knows:
+//
+//	length   the file has reached dvr_duration (segment)
+//	change   codec or headers are others than the file's, or time has jumped back
+//
+// Either cuts in front of the next keyframe, so that the keyframe begins the new
+// file; in front of any frame when the file has no picture; and, because a
+// stream without keyframes must not grow its file for ever, in front of any
+// frame when the file has twice its length.
+type plan struct {
+	settings conf.DVR
+	joined   bool // the file has been continued by a second publish
+
+	change   bool      // the next file is due
+	pictures bool      // in the file
+	codecs   [2]uint32 // by media type, as they came last
+	raw      [2]uint32 // times
+	came     [2]bool
+}
+
+// begin is told of a new file.
+func (p *plan) begin() { p.change, p.pictures, p.joined = false, false, false }
+
+// watch looks at a frame or header in front of everything else.
+func (p *plan) watch(f live.Frame) {
+	i := f.Type & 1
+	if codec := flv.Codec(f.Type, f.Data); codec != 0 && flv.Track(f.Type, f.Data) == 0 {
+		if p.codecs[i] != 0 && p.codecs[i] != codec {
+			p.change = true
+		}
+		p.codecs[i] = codec
+	}
+	if f.Info&(flv.VideoFrame|flv.AudioFrame) == 0 {
+		return
+	}
+	if p.came[i] && int32(f.Raw-p.raw[i]) < -maxStepBack && (p.strict() || p.settings.TimeJitter != conf.JitterFull) {
+		p.change = true // session with full jitter: the time line has mended it
+	}
+	p.came[i], p.raw[i] = true, f.Raw
+}
+
+// header is told of a header that differs from the one before.
+func (p *plan) header() { p.change = p.change || p.strict() }
+
+// strict plans have one set of headers and one run of time in a file.
+func (p *plan) strict() bool { return p.settings.Plan == planSegment || p.joined }
+
+// cuts says whether a frame begins a new file, the present one having lasted
+// for age milliseconds.
+func (p *plan) cuts(f live.Frame, age int64) bool {
+	start := !p.pictures || f.Info&flv.Keyframe != 0 && flv.Track(f.Type, f.Data) == 0
+	length := p.settings.Duration.Milliseconds()
+	long := p.settings.Plan == planSegment && length > 0
+	switch {
+	case start:
+		return p.change || long && age >= length
+	case long:
+		return age >= 2*length
+	}
+	return false
+}
+
+// A prologue is what a file begins with: the newest metadata and headers.
+type prologue struct {
+	metadata []byte    // the newest body that can be read
+	headers  []flv.Tag // the newest of each track and kind, in the order they came
+}
+
+// script takes a data message. A file has one onMetaData, its first tag: one
+// that comes later counts for the next file. Other data messages are not
+// recorded, as in SRS.
+func (p *prologue) script(f live.Frame) {
+	if f.Info&flv.Metadata == 0 || len(f.Data) > maxHeaderSize {
+		return
+	}
+	if _, err := flv.ParseMetadata(f.Data); err == nil {
+		p.metadata = bytes.Clone(f.Data)
+	}
+}
+
+// remember keeps a sequence header, or what belongs beside one, and says whether
+// it is another than before.
+func (p *prologue) remember(f live.Frame) (differs bool) {
+	if len(f.Data) > maxHeaderSize {
+		return false
+	}
+	track := flv.Track(f.Type, f.Data)
+	for i, h := range p.headers {
+		if h.Type == f.Type && flv.Track(h.Type, h.Data) == track && flv.Sniff(h.Type, h.Data) == f.Info {
+			if bytes.Equal(h.Data, f.Data) {
+				return false
+			}
+			p.headers[i].Data = bytes.Clone(f.Data)
+			return true
+		}
+	}
+	if len(p.headers) < maxHeaders {
+		p.headers = append(p.headers, flv.Tag{Type: f.Type, Data: bytes.Clone(f.Data)})
+	}
+	return false
+}
+
+// fits says whether frames that need these headers can follow in a file.
+func (p *prologue) fits(res *flv.Resumed) bool {
+	for _, h := range p.headers {
+		if !slices.ContainsFunc(res.Headers, func(o flv.Tag) bool { return o.Type == h.Type && bytes.Equal(o.Data, h.Data) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// of gives the headers of a media type.
+func (p *prologue) of(typ uint8) []flv.Tag {
+	return slices.DeleteFunc(slices.Clone(p.headers), func(h flv.Tag) bool { return h.Type != typ })
+}

@@ -1,0 +1,262 @@
+package dvr
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/amf0"
+	"srs/conf"
+	"srs/flv"
+)
+
+func segments(seconds int) func(*conf.DVR) {
+	return func(d *conf.DVR) { d.Plan, d.Duration = planSegment, time.Duration(seconds)*time.Second }
+}
+
+// pieces plays a publish and gives its files, in the order they were announced.
+func pieces(t *testing.T, tags []flv.Tag, change ...func(*conf.DVR)) (files []parsed) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", change...)
+		f := s.start("x")
+		f.send(tags...)
+		f.unpublish()
+		for _, ev := range s.events() {
+			if ev.Error != "" {
+				t.Errorf("error %q", ev.Error)
+			}
+			files = append(files, s.read(ev))
+		}
+	})
+	return files
+}
+
+// times writes what is in files: k, p and a with their times, h for a header.
+func times(files []parsed) string {
+	var b strings.Builder
+	for i, p := range files {
+		if i > 0 {
+			b.WriteString(" | ")
+		}
+		for j, tag := range p.tags {
+			if j > 0 {
+				b.WriteByte(' ')
+			}
+			letter := map[byte]string{0x17: "k", 0x27: "p", 0xaf: "a", 0x2f: "m"}[tag.Data[0]]
+			switch {
+			case tag.Data[0]&0x80 != 0 && tag.Type == flv.TypeVideo:
+				letter = "e"
+			case letter != "m" && tag.Data[1] == 0:
+				letter = "h"
+			}
+			fmt.Fprintf(&b, "%s%d", letter, tag.Timestamp)
+		}
+	}
+	return b.String()
+}
+
+// at10 are pictures, every 500 ms, with a keyframe every so many.
+func at10(n, every int) (tags []flv.Tag) {
+	tags = append(tags, videoHeader)
+	for i := range n {
+		tag := inter(uint32(i) * 500)
+		if i%every == 0 {
+			tag = key(uint32(i) * 500)
+		}
+		tags = append(tags, tag)
+	}
+	return tags
+}
+
+func TestSegments(t *testing.T) {
+	other := flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 0, 0, 0, 2}}
+	hevc := func(b ...byte) flv.Tag {
+		return flv.Tag{Type: flv.TypeVideo, Data: append(append([]byte{b[0]}, "hvc1"...), b[1:]...)}
+	}
+	mp3 := func(ts uint32) flv.Tag { return flv.Tag{Type: flv.TypeAudio, Timestamp: ts, Data: []byte{0x2f, 1}} }
+	jitter := func(j conf.Jitter) func(*conf.DVR) { return func(d *conf.DVR) { d.TimeJitter = j } }
+	both := func(list ...func(*conf.DVR)) func(*conf.DVR) {
+		return func(d *conf.DVR) {
+			for _, f := range list {
+				f(d)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*conf.DVR)
+		send   []flv.Tag
+		want   string
+	}{
+		{"at keyframes", segments(1), at10(7, 2), "h0 k0 p500 | h0 k0 p500 | h0 k0 p500 | h0 k0"},
+		{"at the next keyframe", segments(1), at10(8, 3), "h0 k0 p500 p1000 | h0 k0 p500 p1000 | h0 k0 p500"},
+		{"not before its time", segments(2), at10(8, 3), "h0 k0 p500 p1000 k1500 p2000 p2500 | h0 k0 p500"},
+		{"0 never cuts", segments(0), at10(8, 3), "h0 k0 p500 p1000 k1500 p2000 p2500 k3000 p3500"},
+		{"session never cuts", func(d *conf.DVR) { d.Duration = time.Second }, at10(4, 2), "h0 k0 p500 k1000 p1500"},
+		{"audio alone by time", segments(1), []flv.Tag{audioHeader, audio(0), audio(600), audio(1200), audio(1800), audio(2400)},
+			"h0 a0 a600 | h0 a0 a600 | h0 a0"},
+		{"a picture of a sound", segments(1), []flv.Tag{audioHeader, audio(0), audio(600), videoHeader, key(700), audio(1200), inter(1400), key(1900)},
+			"h0 a0 a600 h0 k700 a1200 p1400 | h0 h0 k100"},
+		{"sound that comes late keeps its time", segments(1),
+			[]flv.Tag{videoHeader, audioHeader, key(0), audio(0), audio(400), audio(800), key(1000), audio(960), audio(1200)},
+			"h0 h0 k0 a0 a400 a800 | h0 h0 k0 a0 a200"},
+		{"sound that comes late keeps its time, frames of 23 ms", segments(1),
+			[]flv.Tag{videoHeader, audioHeader, key(0), audio(910), audio(933), key(1000), audio(956), audio(979), audio(1002)},
+			"h0 h0 k0 a910 a933 | h0 h0 k44 a0 a23 a46"},
+		{"waiting or not, at keyframes", both(segments(1), func(d *conf.DVR) { d.WaitKeyframe = false }), at10(8, 3),
+			"h0 k0 p500 p1000 | h0 k0 p500 p1000 | h0 k0 p500"},
+		{"other headers", segments(60), []flv.Tag{videoHeader, key(0), inter(40), other, key(80), inter(120)}, "h0 k0 p40 | h0 k0 p40"},
+		{"the same headers again", segments(60), []flv.Tag{videoHeader, key(0), inter(40), at(videoHeader, 80), key(80)}, "h0 k0 p40 h80 k80"},
+		{"other headers, and no keyframe at once", segments(60), []flv.Tag{videoHeader, key(0), other, inter(40), key(80)}, "h0 k0 h40 p40 | h0 k0"},
+		{"other sound", segments(60), []flv.Tag{audioHeader, audio(0), audio(23), {Type: flv.TypeAudio, Data: []byte{0xaf, 0, 0x11}}, audio(46)},
+			"h0 a0 a23 | h0 a0"},
+		{"another codec, also in a session", nil, []flv.Tag{videoHeader, key(0), inter(40), hevc(0x90, 1), at(hevc(0x91, 0, 0, 0, 9), 80), at(hevc(0xa1, 0, 0, 0, 9), 120)},
+			"h0 k0 p40 | e0 e0 e40"},
+		{"another codec without headers", nil, []flv.Tag{mp3(0), mp3(26), audioHeader, audio(52)}, "m0 m26 | h0 a0"},
+		{"a jump backwards", segments(60), []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
+		{"a jump backwards, mended in a session", nil, []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 k80 p120"},
+		{"a jump backwards, not mended", jitter(conf.JitterZero), []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
+		{"segments with the stream's time", both(segments(1), jitter(conf.JitterOff)), []flv.Tag{videoHeader, key(5000), inter(5500), key(6000), inter(6500)},
+			"h0 k5000 p5500 | h0 k6000 p6500"},
+		{"real time at a low rate", segments(10), []flv.Tag{videoHeader, key(0), inter(4000), inter(8000), key(12_000), inter(16_000)},
+			"h0 k0 p4000 p8000 | h0 k0 p4000"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			change := c.change
+			if change == nil {
+				change = func(*conf.DVR) {}
+			}
+			if got := times(pieces(t, c.send, change)); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestDV15: without a keyframe for ten minutes a segment is cut at twice its
+// length, and nothing is lost.
+func TestDV15(t *testing.T) {
+	tags := []flv.Tag{videoHeader, key(0)}
+	for ms := uint32(40); ms < 600_000; ms += 40 {
+		tags = append(tags, inter(ms))
+	}
+	files := pieces(t, tags, segments(30))
+	frames := 0
+	for i, p := range files {
+		if i < len(files)-1 && p.duration != 60 {
+			t.Errorf("file %d lasts %v s", i, p.duration)
+		}
+		frames += len(p.tags) - 1 // and a header
+	}
+	if len(files) != 10 || frames != len(tags)-1 {
+		t.Errorf("%d files, %d frames of %d", len(files), frames, len(tags)-1)
+	}
+}
+
+func TestApply(t *testing.T) {
+	for _, c := range []struct {
+		apply string
+		want  bool
+	}{
+		{"all", true}, {"live/x", true}, {"live/y", false}, {"live/y live/x", true}, {"live/*", true}, {"*/x", true},
+		{"live/[a-w]", false}, {"live/?", true}, {"vod/*", false}, {"*", false},
+	} {
+		if got := applies(conf.DVR{Apply: strings.Fields(c.apply)}, "live", "x"); got != c.want {
+			t.Errorf("%s: %v", c.apply, got)
+		}
+	}
+	if !applies(conf.DVR{Apply: []string{"live/[x"}}, "live", "[x") || !applies(conf.DVR{Apply: []string{"a/b/*"}}, "a/b", "x") {
+		t.Error("exact names, and apps of several folders")
+	}
+}
+
+// TestAppend: a second publish continues the file, on one line of time.
+func TestAppend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		for n := range 3 {
+			f := s.start("x")
+			f.send(videoHeader, key(7000), inter(7040), inter(7080))
+			f.unpublish()
+			p := s.read(s.events()[n])
+			if want := []string{"h0 k0 p40 p80", "h0 k0 p40 p80 k120 p160 p200", "h0 k0 p40 p80 k120 p160 p200 k240 p280 p320"}[n]; times([]parsed{p}) != want {
+				t.Errorf("after publish %d: %s, want %s", n, times([]parsed{p}), want)
+			}
+			if index := keyframesOf(t, p); len(index) != n+1 && n > 0 {
+				t.Errorf("index %v", index)
+			}
+		}
+		// Other headers do not fit.
+		f := s.start("x")
+		f.send(flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}, key(0), inter(40))
+		f.unpublish()
+		if ev := s.events()[3]; ev.File != "x-1.flv" || times([]parsed{s.read(ev)}) != "h0 k0 p40" {
+			t.Errorf("%+v", ev)
+		}
+		// What is no recording of ours stays as it is.
+		write(t, s.cwd+"/y.flv", "foreign")
+		g := s.start("y")
+		g.send(key(0))
+		g.unpublish()
+		wantText(t, s.cwd+"/y.flv", "foreign")
+		s.wantFiles("x-1.flv", "x.flv", "y-1.flv", "y.flv")
+	})
+}
+
+// TestReconnectGrace: a publisher that returns in time continues the file; one
+// that comes later, with another codec, or never, does not.
+func TestReconnectGrace(t *testing.T) {
+	grace := func(d *conf.DVR) { d.ReconnectGrace = 10 * time.Second }
+	send := func(f *feed, header flv.Tag) { f.send(header, key(5000), inter(5040)) }
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", grace)
+		f := s.start("x")
+		send(f, videoHeader)
+		f.unpublish()
+		time.Sleep(9 * time.Second) // of the bubble
+		if len(s.events()) != 0 {
+			t.Fatal("announced before its time")
+		}
+		f = s.start("x")
+		send(f, videoHeader)
+		f.unpublish()
+		// Before the one before has been looked at to its end.
+		g, h := s.start("x"), s.start("x")
+		send(g, videoHeader)
+		g.end()
+		send(h, flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}})
+		h.unpublish()
+		synctest.Wait()
+		if got := times([]parsed{s.read(s.only())}); got != "h0 k0 p40 h80 k80 p120 h160 k160 p200" {
+			t.Errorf("%s", got)
+		}
+		time.Sleep(10*time.Second + flushAfter)
+		synctest.Wait()
+		if ev := s.events(); len(ev) != 2 || times([]parsed{s.read(ev[1])}) != "h0 k0 p40" || ev[1].ClientID != 4 {
+			t.Errorf("%+v", ev)
+		}
+		if len(s.byName) != 0 || s.active != 0 {
+			t.Error("a recording stays for ever")
+		}
+		// Stopping does not wait for anybody.
+		f = s.start("x")
+		send(f, videoHeader)
+		f.unpublish()
+		begun := time.Now()
+		if err := s.Close(t.Context()); err != nil || time.Since(begun) > time.Second || len(s.events()) != 3 {
+			t.Errorf("%v after %v, %d events", err, time.Since(begun), len(s.events()))
+		}
+	})
+}
+
+// keyframesOf gives the times in the index of a file.
+func keyframesOf(t *testing.T, p parsed) (times amf0.StrictArray) {
+	t.Helper()
+	if index, ok := p.properties["keyframes"].(amf0.Object); ok {
+		times, _ = index[0].Value.(amf0.StrictArray)
+	}
+	return times
+}

@@ -1,0 +1,144 @@
+package dvr
+
+import (
+	"reflect"
+	"time"
+
+	"srs/conf"
+	"srs/rtmp/live"
+)
+
+// A turn is one publish to be recorded.
+type turn struct {
+	publisher live.Publisher
+	settings  conf.DVR
+	source    source
+}
+
+// maxTurns bounds the publishes of one name that wait for the one before.
+const maxTurns = 16
+
+// rejoinStep lies between the last tag of one publish and the first of the next
+// that continues its file, milliseconds: as for players that stay.
+const rejoinStep = 40
+
+// name is what publishes have in common that may continue a file; empty where
+// each has its own.
+func (t turn) name() string {
+	if t.settings.ReconnectGrace == 0 && t.settings.Plan != planAppend {
+		return ""
+	}
+	// No name has a line break in it.
+	return t.publisher.Vhost + "\n" + t.publisher.App + "\n" + t.publisher.Stream
+}
+
+// enter gives a turn to the recording of its name, or makes one. It says whether
+// that is new, and is to be run.
+func (r *Recorder) enter(t turn) (*recording, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := t.name()
+	if rec := r.byName[name]; rec != nil && len(rec.next) < maxTurns {
+		rec.next = append(rec.next, t)
+		select {
+		case rec.arrived <- struct{}{}:
+		default:
+		}
+		return rec, false
+	}
+	rec := newRecording(r, name)
+	r.active++
+	if name != "" && r.byName[name] == nil {
+		r.byName[name] = rec
+	}
+	return rec, true
+}
+
+// next takes the turn that waits for a recording. When there is none and the
+// recording is about to leave, it is forgotten.
+func (r *Recorder) next(rec *recording, leave bool) (turn, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(rec.next) > 0 {
+		t := rec.next[0]
+		rec.next = rec.next[1:]
+		return t, true
+	}
+	if leave && r.byName[rec.name] == rec {
+		delete(r.byName, rec.name)
+	}
+	return turn{}, false
+}
+
+// run records a turn, and those of its name that follow.
+func (r *recording) run(t turn) {
+	for more := true; more; t, more = r.follow() {
+		r.begin(t)
+		r.read()
+		r.source.Close()
+	}
+}
+
+// begin prepares for a publish. It continues the file that is open, if there is
+// one; the time line goes on then.
+func (r *recording) begin(t turn) {
+	if r.file != nil && !sameFiles(t.settings, r.turn.settings) {
+		r.end()
+	}
+	start := uint32(0)
+	if r.file != nil {
+		start = r.line.Newest() + rejoinStep
+		r.plan.joined = true
+		r.log.Info("recording goes on", "path", r.pathOfFile(), "publisher", t.publisher.ClientID)
+	} else {
+		r.prologue, r.plan = prologue{}, plan{}
+	}
+	p := t.publisher
+	r.turn, r.source, r.plan.settings = t, t.source, t.settings
+	r.plan.came = [2]bool{}
+	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
+	r.line = live.NewTimeline(timeMode(t.settings.TimeJitter), start)
+	r.lineAt, r.streamAt = start, 0
+	r.waitKey = t.settings.WaitKeyframe
+}
+
+// sameFiles says whether two settings make the same of a stream.
+func sameFiles(a, b conf.DVR) bool {
+	a.Apply, b.Apply = nil, nil
+	return reflect.DeepEqual(a, b)
+}
+
+// follow gives the publish that continues, waiting for it as long as the
+// settings say (dvr_reconnect_grace). When none comes the file is completed.
+func (r *recording) follow() (turn, bool) {
+	if t, ok := r.recorder.next(r, false); ok {
+		return t, true
+	}
+	if grace := r.turn.settings.ReconnectGrace; r.file != nil && grace > 0 {
+		r.disk(r.file.settle)
+		if t, ok := r.wait(grace); ok {
+			return t, true
+		}
+	}
+	r.end()
+	r.unrecorded()
+	return r.recorder.next(r, true)
+}
+
+// wait waits for the next turn.
+func (r *recording) wait(grace time.Duration) (turn, bool) {
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.arrived: // perhaps of a turn that was taken without waiting
+			if t, ok := r.recorder.next(r, false); ok {
+				return t, true
+			}
+		case <-timer.C:
+			return turn{}, false
+		case <-r.recorder.closing:
+			return turn{}, false
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package flv
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+
+	"srs/amf0"
+)
+
+var errNotOurs = errors.New("flv: no complete file of this server")
+
+// maxPrologue bounds the tags in front of the first frame that Resume looks at.
+const maxPrologue = 64
+
+// A Resumed is what must be known to continue a complete file.
+type Resumed struct {
+	Summary  // as the metadata has it; Frames is not 0, and not true either
+	Metadata FileMetadata
+	Headers  []Tag // in front of the first frame
+}
+
+// Resume reads the beginning of a complete file, and looks at its end.
+func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
+	r := NewReader(io.NewSectionReader(f, 0, size))
+	t, err := r.Next()
+	if err != nil {
+		return nil, err
+	}
+	res := &Resumed{}
+	res.Metadata, _ = ParseFileMetadata(append([]byte(nil), t.Data...))
+	properties, err := ParseMetadata(t.Data)
+	if err != nil {
+		return nil, err
+	}
+	values := amf0.ECMAArray(properties)
+	said, _ := values.Get("filesize")
+	if res.Metadata.tail == 0 || said != float64(size) || !endsWhole(f, size) {
+		return nil, errNotOurs
+	}
+	res.Audio, res.Video = r.flags&4 != 0, r.flags&1 != 0
+	for n := 0; ; n++ {
+		t, err := r.Next()
+		if err != nil || n == maxPrologue {
+			return nil, errors.Join(errNotOurs, err)
+		}
+		if Sniff(t.Type, t.Data)&(AudioFrame|VideoFrame) != 0 {
+			res.First = t.Timestamp
+			break
+		}
+		t.Data = append([]byte(nil), t.Data...)
+		res.Headers = append(res.Headers, t)
+	}
+	res.resume(values)
+	if res.Video && res.Keyframes == 0 { // too short for an index
+		rep, err := Scan(io.NewSectionReader(f, 0, size))
+		if err != nil || rep.Damage != nil {
+			return nil, errors.Join(errNotOurs, err, rep.Damage)
+		}
+		res.Summary = rep.Summary
+	}
+	return res, nil
+}
+
+// resume takes what the metadata says.
+func (s *Summary) resume(values amf0.ECMAArray) {
+	milliseconds := func(v any) uint32 {
+		seconds, _ := v.(float64)
+		return uint32(math.Round(max(0, seconds) * 1000))
+	}
+	duration, _ := values.Get("duration")
+	last, _ := values.Get("lasttimestamp")
+	s.Frames, s.thin = 1, 1
+	s.Last, s.end = milliseconds(last), s.First+milliseconds(duration)
+	keyframes, _ := values.Get("keyframes")
+	index, _ := keyframes.(amf0.Object)
+	times, _ := index.Get("times")
+	positions, _ := index.Get("filepositions")
+	at, _ := positions.(amf0.StrictArray)
+	for i, v := range atMost(times, len(at)) {
+		position, _ := at[i].(float64)
+		s.Keyframes++
+		s.enter(IndexEntry{milliseconds(v), int64(position)})
+	}
+}
+
+// atMost is an array of at most n values.
+func atMost(array any, n int) amf0.StrictArray {
+	list, _ := array.(amf0.StrictArray)
+	return list[:min(n, len(list))]
+}
+
+// End is the time at which the latest frame ends, ms.
+func (s *Summary) End() uint32 { return s.end }
+
+// endsWhole reports whether a file ends with a whole tag.
+func endsWhole(f io.ReaderAt, size int64) bool {
+	var trailer [TagTrailer]byte
+	if _, err := f.ReadAt(trailer[:], size-TagTrailer); err != nil {
+		return false
+	}
+	length := int64(binary.BigEndian.Uint32(trailer[:]))
+	at := size - TagTrailer - length
+	if at < HeaderSize || length < TagHeader {
+		return false
+	}
+	var head [TagHeader]byte
+	if _, err := f.ReadAt(head[:], at); err != nil {
+		return false
+	}
+	_, body, err := parseTagHeader(head[:])
+	return err == nil && int64(body)+TagHeader == length
+}
+
+// Reset gives what puts the metadata of a complete file back to that of a file
+// that grows, with a note.
+func (m FileMetadata) Reset(note string) []Patch {
+	if len(encodePadding(note, 0)) > m.size-m.tail-withoutRoom {
+		note = ""
+	}
+	return m.fill(&Summary{}, 0, note)
+}
