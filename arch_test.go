@@ -33,6 +33,7 @@ var imports = map[string][]string{
 	"srs/conf/tank":     {},
 	"srs/conf/pidfile":  {},
 	"srs/hook":          {},
+	"srs/hook/journal":  {},
 }
 
 // testImports are what tests may use besides: real parts instead of mocks.

@@ -1,0 +1,382 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Our own choices.
+const (
+	commitEvery = 20 * time.Millisecond // at most one sync in this time
+	retryEvery  = time.Second           // between tries of a disk that failed
+	stallAfter  = time.Second           // without an answer the disk counts as failing
+	batchBytes  = 1 << 20               // written at once, about
+	wasteBytes  = 16 << 20              // on disk and not held, before anything is moved
+)
+
+// Options are what a Journal needs.
+type Options struct {
+	Dir string
+	Log *slog.Logger // nil: silent
+
+	// Replay gets every record that the directory holds, oldest first, before
+	// Open returns.
+	Replay func(Record)
+
+	// Stored tells which entries are safely on disk, in the order they were
+	// appended. Trouble tells that the disk fails or hangs, and with nil that
+	// this is over. Neither is called while a method runs in the same goroutine.
+	Stored  func([]*Entry)
+	Trouble func(error)
+}
+
+// An Entry is a record on its way to the disk. The owner sets the exported
+// fields and changes none of them after Append.
+type Entry struct {
+	Kind    byte
+	Seq     uint64 // 0: Append counts on
+	Payload []byte
+	Hold    bool          // the record is needed until Release
+	Owner   any           // for Stored
+	Written chan struct{} // not nil: closed when the record survives the process; then ours
+
+	// Guarded by Journal.mu.
+	state entryState
+	place Place
+}
+
+// Place is where a stored entry stands. Valid in Stored and after it.
+func (e *Entry) Place() Place { return e.place }
+
+type entryState uint8
+
+const (
+	queued   entryState = iota
+	written             // also while it is written once more after a failure
+	canceled            // never written
+)
+
+// A segment is one file.
+type segment struct {
+	number uint32
+	salt   uint32
+	size   int // bytes written
+	held   int // records
+	bytes  int // of them
+}
+
+// A Journal appends records. It is safe for concurrent use.
+type Journal struct {
+	// Static after construction.
+	o      Options
+	lock   *os.File
+	wakeW  chan struct{} // capacity 1: the writer has something to do
+	wakeS  chan struct{} // capacity 1: so has the syncer
+	synced chan struct{} // capacity 1: the syncer is through
+	quit   chan struct{} // closed by Close
+	done   sync.WaitGroup
+	flush  func(*os.File) error // fdatasync, or a test's
+
+	troubleMu sync.Mutex // held while Trouble is called
+	trouble   bool
+
+	mu       sync.Mutex
+	queue    []*Entry // not written
+	unsynced []*Entry // written to file, which is not synced yet
+	seq      uint64
+	segments []*segment // oldest first; the last one is file's if file is open
+	number   uint32     // of the segment made last
+	file     *os.File   // nil: a new one is needed
+	rolling  bool       // the writer waits for the syncer
+	retryAt  time.Time
+	progress time.Time // when something was stored last, or the first entry came
+	watch    *time.Timer
+	state    State
+	below    uint64 // wanted in state
+	closing  bool
+	ended    bool // the writer is
+}
+
+// Open takes a directory, made if it is missing, and replays what is in it.
+// Before Start the owner says which of that it holds.
+func Open(o Options) (*Journal, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	l, err := lock(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{
+		o: o, lock: l, quit: make(chan struct{}), flush: fdatasync, seq: 1,
+		wakeW: make(chan struct{}, 1), wakeS: make(chan struct{}, 1), synced: make(chan struct{}, 1),
+	}
+	if j.state, err = readState(o.Dir); err != nil {
+		o.Log.Error("the journal's state is not readable, a new one is made", "dir", o.Dir, "error", err.Error())
+	}
+	if err := j.replay(); err != nil {
+		l.Close()
+		return nil, err
+	}
+	j.below = j.state.Below
+	return j, nil
+}
+
+// Start begins to write, and removes what is not held.
+func (j *Journal) Start() {
+	j.done.Go(j.write)
+	j.done.Go(j.sync)
+}
+
+func (j *Journal) replay() error {
+	numbers, err := list(j.o.Dir)
+	if err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		path := name(j.o.Dir, n)
+		j.number = n
+		b, err := load(path, 0)
+		if err != nil {
+			return err
+		}
+		salt, ok := parseHeader(b, n)
+		if !ok {
+			if len(b) < headerSize { // killed while it was made
+				os.Remove(path)
+				continue
+			}
+			aside := path + ".bad"
+			if err := os.Rename(path, aside); err != nil {
+				return err
+			}
+			j.o.Log.Error("a file in the journal is none of ours and was moved aside", "file", aside)
+			continue
+		}
+		s := &segment{number: n, salt: salt, size: len(b)}
+		j.segments = append(j.segments, s)
+		end, damaged := scan(b, n, salt, headerSize, func(r Record) {
+			j.seq = max(j.seq, r.Seq+1)
+			j.o.Replay(r)
+		})
+		switch torn := len(b) - end; {
+		case damaged > 0:
+			j.o.Log.Error("the journal is damaged: records are lost, those around them are not", "file", path, "bytes", damaged)
+		case torn > 0 && i < len(numbers)-1:
+			j.o.Log.Debug("the journal has a torn end", "file", path, "bytes", torn)
+		case torn > 0:
+			j.o.Log.Info("the journal has a torn end: the last start was cut short", "file", path, "bytes", torn)
+		}
+	}
+	return nil
+}
+
+// State returns the facts kept beside the records.
+func (j *Journal) State() State {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state
+}
+
+// SetState keeps facts, at once; for the start.
+func (j *Journal) SetState(s State) error {
+	j.mu.Lock()
+	j.state, j.below = s, s.Below
+	j.mu.Unlock()
+	return writeState(j.o.Dir, s)
+}
+
+// KeepBelow has State.Below raised soon.
+func (j *Journal) KeepBelow(n uint64) {
+	j.mu.Lock()
+	j.below = max(j.below, n)
+	j.mu.Unlock()
+	wake(j.wakeW)
+}
+
+// Append queues an entry and returns.
+func (j *Journal) Append(e *Entry) {
+	if len(e.Payload) > MaxPayload {
+		panic(fmt.Sprintf("journal: a record of %d bytes", len(e.Payload)))
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e.Seq == 0 {
+		e.Seq = j.seq
+		j.seq++
+	}
+	j.queue = append(j.queue, e)
+	if j.watch == nil {
+		j.progress = time.Now()
+		j.watch = time.AfterFunc(stallAfter, j.watched)
+	}
+	wake(j.wakeW)
+}
+
+// Cancel takes an entry back that was not written yet, and reports whether it
+// could.
+func (j *Journal) Cancel(e *Entry) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e.state == written {
+		return false
+	}
+	e.state = canceled
+	return true
+}
+
+// Hold says that a replayed record is needed.
+func (j *Journal) Hold(p Place) { j.hold(p, 1) }
+
+// Release says that a record is not needed any more.
+func (j *Journal) Release(p Place) { j.hold(p, -1) }
+
+func (j *Journal) hold(p Place, n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.holdLocked(p, n)
+	if n < 0 && j.segments[0].held == 0 && len(j.segments) > 1 {
+		wake(j.wakeW)
+	}
+}
+
+func (j *Journal) holdLocked(p Place, n int) {
+	for _, s := range j.segments {
+		if s.number == p.Segment {
+			s.held += n
+			s.bytes += n * int(p.size)
+			if s.held < 0 {
+				panic("journal: released twice")
+			}
+			return
+		}
+	}
+	panic(fmt.Sprintf("journal: no segment %d", p.Segment))
+}
+
+// Read returns the payload of a record that is held.
+func (j *Journal) Read(p Place) ([]byte, error) {
+	f, err := os.Open(name(j.o.Dir, p.Segment))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, p.size)
+	if _, err := f.ReadAt(b, int64(p.offset)); err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	var salt uint32
+	for _, s := range j.segments {
+		if s.number == p.Segment {
+			salt = s.salt
+		}
+	}
+	j.mu.Unlock()
+	r, size := parseRecord(b, salt)
+	if size == 0 {
+		return nil, fmt.Errorf("%s is damaged at byte %d", f.Name(), p.offset)
+	}
+	return r.Payload, nil
+}
+
+// Wasteful names the oldest segment when far more is on disk than is held. Its
+// owner is asked to append what it still needs of it, and to release the rest.
+func (j *Journal) Wasteful() (number uint32, yes bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.segments) < 2 || j.trouble {
+		return 0, false
+	}
+	size, held := 0, 0
+	for _, s := range j.segments {
+		size += s.size
+		held += s.bytes
+	}
+	return j.segments[0].number, size-held > held+wasteBytes
+}
+
+// Close writes what is queued and gives the directory up. When ctx ends before,
+// it leaves the disk to itself.
+func (j *Journal) Close(ctx context.Context) error {
+	j.mu.Lock()
+	if j.closing {
+		j.mu.Unlock()
+		return nil
+	}
+	j.closing = true
+	close(j.quit)
+	j.mu.Unlock()
+	done := make(chan struct{})
+	go func() { j.done.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("the journal %s does not answer: %w", j.o.Dir, ctx.Err())
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.watch != nil {
+		j.watch.Stop()
+	}
+	j.lock.Close()
+	lost := 0
+	for _, e := range j.queue {
+		if e.state != canceled {
+			lost++
+		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("%d records could not be written to %s", lost, filepath.Clean(j.o.Dir))
+	}
+	return nil
+}
+
+// watched looks whether the disk answers, as long as something waits.
+func (j *Journal) watched() {
+	j.mu.Lock()
+	waits := len(j.queue)+len(j.unsynced) > 0
+	quiet := time.Since(j.progress)
+	switch {
+	case !waits:
+		j.watch = nil
+	case quiet < stallAfter:
+		j.watch.Reset(stallAfter - quiet)
+	default:
+		j.watch.Reset(stallAfter)
+	}
+	j.mu.Unlock()
+	if waits && quiet >= stallAfter {
+		j.setTrouble(errors.New("the disk has not answered for " + stallAfter.String()))
+	}
+}
+
+// setTrouble tells of a change.
+func (j *Journal) setTrouble(err error) {
+	j.troubleMu.Lock()
+	defer j.troubleMu.Unlock()
+	j.mu.Lock()
+	changed := j.trouble != (err != nil)
+	j.trouble = err != nil
+	j.mu.Unlock()
+	if changed {
+		j.o.Trouble(err)
+	}
+}
+
+// wake fills a channel of capacity 1.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

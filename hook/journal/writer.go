@@ -1,0 +1,318 @@
+package journal
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// write is the writer's goroutine: it puts the queue into the file.
+func (j *Journal) write() {
+	defer func() {
+		j.mu.Lock()
+		j.ended = true
+		j.mu.Unlock()
+		wake(j.wakeS)
+	}()
+	for {
+		wait := j.writeQueue()
+		j.remove()
+		j.keepState()
+		if wait == 0 {
+			select {
+			case <-j.wakeW:
+				continue
+			case <-j.quit:
+			}
+		} else {
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+				continue
+			case <-j.quit:
+				timer.Stop()
+			}
+		}
+		j.mu.Lock()
+		j.retryAt = time.Time{} // one last try
+		j.mu.Unlock()
+		j.writeQueue()
+		j.keepState()
+		j.awaitSync()
+		return
+	}
+}
+
+// writeQueue writes until the queue is empty, or the disk fails: then it returns
+// how long to wait.
+func (j *Journal) writeQueue() time.Duration {
+	for {
+		j.mu.Lock()
+		j.queue = slices.DeleteFunc(j.queue, func(e *Entry) bool { return e.state == canceled })
+		wait := time.Until(j.retryAt)
+		n, size := 0, 0
+		for n < len(j.queue) && size < batchBytes {
+			size += recordSize(len(j.queue[n].Payload))
+			n++
+		}
+		if n == 0 || wait > 0 {
+			j.mu.Unlock()
+			return max(wait, 0)
+		}
+		batch := slices.Clone(j.queue[:n])
+		for _, e := range batch {
+			e.state = written
+		}
+		j.queue = j.queue[n:]
+		if len(j.queue) == 0 {
+			j.queue = nil
+		}
+		full := j.file != nil && j.segments[len(j.segments)-1].size >= segmentBytes
+		j.mu.Unlock()
+		if full {
+			j.roll()
+		}
+		if err := j.writeBatch(batch, size); err != nil {
+			j.fail(err, batch)
+		}
+	}
+}
+
+// writeBatch appends entries to the file, a new one if there is none.
+func (j *Journal) writeBatch(batch []*Entry, size int) error {
+	j.mu.Lock()
+	f := j.file
+	j.mu.Unlock()
+	if f == nil {
+		var err error
+		if f, err = j.create(); err != nil {
+			return err
+		}
+	}
+	j.mu.Lock()
+	s := j.segments[len(j.segments)-1]
+	j.mu.Unlock()
+	buf := make([]byte, 0, size)
+	for _, e := range batch {
+		at := s.size + len(buf)
+		buf = appendRecord(buf, s.salt, e.Kind, e.Seq, e.Payload)
+		e.place = Place{s.number, uint32(at), uint32(s.size + len(buf) - at)}
+	}
+	if _, err := f.WriteAt(buf, int64(s.size)); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file != f { // the syncer has lost its trust meanwhile
+		return os.ErrInvalid
+	}
+	s.size += len(buf)
+	j.unsynced = append(j.unsynced, batch...)
+	for _, e := range batch {
+		if e.Hold {
+			j.holdLocked(e.place, 1)
+		}
+		if e.Written != nil {
+			close(e.Written)
+			e.Written = nil
+		}
+	}
+	wake(j.wakeS)
+	return nil
+}
+
+// create begins a segment.
+func (j *Journal) create() (*os.File, error) {
+	var salt [4]byte
+	rand.Read(salt[:])
+	j.mu.Lock()
+	j.number++
+	s := &segment{number: j.number, salt: binary.LittleEndian.Uint32(salt[:]), size: headerSize}
+	j.mu.Unlock()
+	path := name(j.o.Dir, s.number)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(appendHeader(nil, s.number, s.salt))
+	if err == nil {
+		err = syncDir(j.o.Dir)
+	}
+	if err != nil {
+		f.Close()
+		os.Remove(path)
+		return nil, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.segments = append(j.segments, s)
+	j.file = f
+	return f, nil
+}
+
+// roll ends a full segment.
+func (j *Journal) roll() {
+	j.awaitSync()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file != nil {
+		j.file.Close()
+		j.file = nil
+	}
+}
+
+// awaitSync waits until the syncer is through with the file, or gave it up.
+func (j *Journal) awaitSync() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rolling = true
+	for len(j.unsynced) > 0 {
+		wake(j.wakeS)
+		j.mu.Unlock()
+		<-j.synced
+		j.mu.Lock()
+	}
+	j.rolling = false
+}
+
+// fail gives a file up: what is not known to be on disk goes back to the head
+// of the queue. batch is what was just being written.
+func (j *Journal) fail(err error, batch []*Entry) {
+	j.mu.Lock()
+	if j.file != nil {
+		j.file.Close()
+		j.file = nil
+		for _, e := range j.unsynced {
+			if e.Hold {
+				j.holdLocked(e.place, -1)
+			}
+		}
+		if s := j.segments[len(j.segments)-1]; s.size == headerSize { // nothing whole is in it
+			os.Remove(name(j.o.Dir, s.number))
+			j.segments = j.segments[:len(j.segments)-1]
+		}
+	}
+	j.queue = slices.Concat(j.unsynced, batch, j.queue)
+	j.unsynced = nil
+	j.retryAt = time.Now().Add(retryEvery)
+	j.mu.Unlock()
+	wake(j.synced)
+	wake(j.wakeW)
+	j.setTrouble(err)
+}
+
+// remove deletes the oldest segments as long as nothing in them is held.
+func (j *Journal) remove() {
+	for {
+		j.mu.Lock()
+		if len(j.segments) == 0 || j.segments[0].held > 0 || len(j.segments) == 1 && j.file != nil {
+			j.mu.Unlock()
+			return
+		}
+		s := j.segments[0]
+		if slices.ContainsFunc(j.queue, func(e *Entry) bool { return e.state == written }) {
+			j.mu.Unlock() // the disk failed: a copy may be all there is
+			return
+		}
+		j.segments = j.segments[1:]
+		j.mu.Unlock()
+		if err := os.Remove(name(j.o.Dir, s.number)); err != nil {
+			j.o.Log.Warn("a journal file that is not needed cannot be removed", "error", err.Error())
+		}
+	}
+}
+
+// keepState writes the state when it is behind.
+func (j *Journal) keepState() {
+	j.mu.Lock()
+	s := j.state
+	s.Below = j.below
+	changed := s != j.state
+	j.mu.Unlock()
+	if !changed {
+		return
+	}
+	if err := writeState(j.o.Dir, s); err != nil {
+		j.setTrouble(err)
+		return
+	}
+	j.mu.Lock()
+	j.state.Below = s.Below
+	j.mu.Unlock()
+}
+
+// sync is the syncer's goroutine: it makes durable what was written.
+func (j *Journal) sync() {
+	for {
+		<-j.wakeS
+		for j.commit() {
+		}
+		j.mu.Lock()
+		ended := j.ended
+		j.mu.Unlock()
+		if ended {
+			return
+		}
+	}
+}
+
+// commit syncs once and reports whether there is more.
+func (j *Journal) commit() bool {
+	j.mu.Lock()
+	f, n := j.file, len(j.unsynced)
+	j.mu.Unlock()
+	if n == 0 {
+		wake(j.synced)
+		return false
+	}
+	begun := time.Now()
+	err := j.flush(f)
+	j.mu.Lock()
+	if j.file != f { // given up by the writer
+		j.mu.Unlock()
+		return false
+	}
+	if err != nil {
+		j.mu.Unlock()
+		j.fail(fmt.Errorf("fdatasync: %w", err), nil)
+		return false
+	}
+	stored := j.unsynced[:n:n]
+	j.unsynced = j.unsynced[n:]
+	if len(j.unsynced) == 0 {
+		j.unsynced = nil
+	}
+	j.progress = time.Now()
+	rolling := j.rolling
+	j.mu.Unlock()
+	j.setTrouble(nil)
+	j.o.Stored(stored)
+	wake(j.synced)
+	if !rolling {
+		timer := time.NewTimer(commitEvery - time.Since(begun))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-j.quit:
+		}
+	}
+	return true
+}
+
+func fdatasync(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.Fdatasync(int(fd)) })
+	if err != nil {
+		return err
+	}
+	return failed
+}
