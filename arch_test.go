@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"srs/conf":          {},
 	"srs/conf/tank":     {},
 	"srs/conf/pidfile":  {},
-	"srs/hook":          {},
+	"srs/hook":          {"srs/hook/journal"},
 	"srs/hook/journal":  {},
 }
 

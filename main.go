@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -50,7 +49,7 @@ const (
 const (
 	stopClients = time.Second
 	stopFiles   = 5 * time.Second
-	stopAll     = 9 * time.Second
+	stopAll     = 8 * time.Second
 )
 
 const usage = `srs is a live streaming server for RTMP.
@@ -110,6 +109,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		for _, w := range warnings(config, config.WorkDir) {
 			fmt.Fprintln(stderr, w)
 		}
+		if err := os.Chdir(config.WorkDir); err != nil {
+			fmt.Fprintf(stderr, "srs: work_dir: %v\n", err)
+			return exitConfig
+		}
+		if _, err := newInForce(config); err != nil {
+			fmt.Fprintf(stderr, "srs: %v\n", err)
+			return exitConfig
+		}
 		if err := server.CheckDescriptors(config.MaxConnections); err != nil {
 			fmt.Fprintf(stderr, "srs: %v\n", err)
 			return exitConfig
@@ -163,22 +170,34 @@ type process struct {
 type inForce struct {
 	conf  *conf.Config
 	rules map[string]*hook.Rules // by vhost; those that are enabled
+	hooks bool                   // some vhost has them switched on
 }
 
-func newInForce(c *conf.Config) *inForce {
+// newInForce reads the files that the hooks of a configuration need.
+func newInForce(c *conf.Config) (*inForce, error) {
 	f := &inForce{conf: c, rules: make(map[string]*hook.Rules, len(c.Vhosts))}
 	for _, v := range c.Vhosts {
 		if !v.Enabled {
 			continue
 		}
 		h := &v.Hooks
+		f.hooks = f.hooks || h.Enabled
+		secrets, err := hook.LoadSecrets(h.Secrets)
+		if err != nil {
+			return nil, fmt.Errorf("vhost %s: http_hooks: %w", v.Name, err)
+		}
+		certificates, err := hook.LoadTLS(h.CAFile, h.CertFile, h.KeyFile, h.ServerName)
+		if err != nil {
+			return nil, fmt.Errorf("vhost %s: http_hooks: %w", v.Name, err)
+		}
 		f.rules[v.Name] = &hook.Rules{
 			Enabled: h.Enabled, OnConnect: h.OnConnect, OnClose: h.OnClose,
 			OnPublish: h.OnPublish, OnUnpublish: h.OnUnpublish, OnPlay: h.OnPlay, OnStop: h.OnStop, OnDVR: h.OnDVR,
 			Timeout: h.Timeout, Workers: h.Workers, Queue: h.Queue, ClientIDString: h.ClientIDString,
+			NoRetry: !h.Retry, AllowOnFail: h.AllowOnFail, Secrets: secrets, TLS: certificates,
 		}
 	}
-	return f
+	return f, nil
 }
 
 func (p *process) conf() *conf.Config { return p.force.Load().conf }
@@ -202,7 +221,11 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 		return fmt.Errorf("work_dir: %w", err)
 	}
 	p := &process{source: src, stdout: stdout, cwd: cwd}
-	p.force.Store(newInForce(config))
+	force, err := newInForce(config)
+	if err != nil {
+		return err
+	}
+	p.force.Store(force)
 	p.tank = tank.Console(stdout, tank.ParseLevel(config.Log.Level))
 	defer p.tank.Close()
 	p.log = slog.New(p.tank)
@@ -272,18 +295,22 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 
 // start makes the parts. They know nothing of each other but what is given here.
 func (p *process) start() error {
-	id := p.conf().ServerID
-	if id == "" {
-		id = rand.Text()
-	}
 	p.hooks = hook.New(hook.Options{
-		ServerID: id, UserAgent: "SRS/" + version, Log: p.log, Rules: p.rules,
+		ServerID: p.conf().ServerID, UserAgent: "SRS/" + version, Log: p.log, Rules: p.rules,
 	})
+	if p.force.Load().hooks {
+		if err := p.hooks.OpenJournal(p.conf().JournalDir); err != nil {
+			return err
+		}
+	}
+	firstID, err := p.hooks.FirstID(firstClientID(time.Now()))
+	if err != nil {
+		p.log.Error("the highest client id cannot be kept: should the clock go back before the next start, ids may repeat", "error", err.Error())
+	}
 	p.recorder = dvr.New(dvr.Options{Conf: p.conf, Tell: p.hooks.TellFile, Log: p.log, Cwd: p.cwd})
-	var err error
 	p.server, err = server.New(server.Options{
 		Conf: p.conf, Hooks: p.hooks, Registry: live.NewRegistry(p.recorder), Log: p.log,
-		Version: version, FirstID: firstClientID(time.Now()),
+		Version: version, FirstID: firstID,
 	})
 	return err
 }
@@ -332,11 +359,20 @@ func (p *process) reload() {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
 	}
-	if err := p.useLog(config); err != nil {
+	force, err := newInForce(config)
+	if err == nil {
+		err = p.useLog(config)
+	}
+	if err != nil {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
 	}
-	p.force.Store(newInForce(config))
+	if force.hooks {
+		if err := p.hooks.OpenJournal(old.JournalDir); err != nil {
+			p.log.Error("reload: callbacks will not survive a restart", "error", err.Error())
+		}
+	}
+	p.force.Store(force)
 	p.warn(config)
 	for _, c := range []struct {
 		name    string
@@ -346,6 +382,7 @@ func (p *process) reload() {
 		{"pid", old.PidFile != config.PidFile},
 		{"work_dir", old.WorkDir != config.WorkDir},
 		{"server_id", old.ServerID != config.ServerID},
+		{"journal_dir", old.JournalDir != config.JournalDir},
 	} {
 		if c.changed {
 			p.log.Warn("reload: the new value takes effect at the next start", "directive", c.name)
@@ -375,6 +412,9 @@ func warnings(config *conf.Config, dir string) []string {
 		list = append(list, fmt.Sprintf("no vhost is enabled: every client is refused; \"vhost %s { }\" serves all", conf.DefaultVhost))
 	}
 	for _, v := range config.Vhosts {
+		if v.Enabled && v.Hooks.Enabled && v.Hooks.AllowOnFail {
+			list = append(list, fmt.Sprintf("vhost %s: on_fail allow: while an endpoint fails, every client is accepted", v.Name))
+		}
 		if v.Enabled && v.DVR.Enabled {
 			if err := dvr.Check(v.DVR.Path, dir); err != nil {
 				list = append(list, fmt.Sprintf("vhost %s: dvr_path %s: nothing can be recorded there at the moment: %v", v.Name, v.DVR.Path, err))
@@ -409,6 +449,12 @@ func (p *process) printCounters() {
 		if n, ok := counts[a]; ok && n != (hook.Counts{}) {
 			p.log.Info("counters", "action", string(a), "asked", n.Asked, "accepted", n.Accepted, "refused", n.Refused,
 				"told", n.Told, "delivered", n.Delivered, "failed", n.Failed, "dropped", n.Dropped)
+		}
+	}
+	for _, ep := range p.hooks.Endpoints() {
+		p.log.Info("counters", ep.Args()...)
+		for _, ev := range ep.Events {
+			p.log.Info("counters", append([]any{"endpoint", ep.Endpoint}, ev.Args()...)...)
 		}
 	}
 }

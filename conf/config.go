@@ -16,6 +16,7 @@ type Config struct {
 	Daemon         bool
 	WorkDir        string
 	ServerID       string // empty: made at random by the server
+	JournalDir     string // of HTTP callbacks
 	Log            Log
 	Vhosts         []*Vhost // in the file's order, the first of a name only
 
@@ -85,6 +86,13 @@ type Hooks struct {
 	Workers        int           // calls under way at most, per lane
 	Queue          int           // gates waiting at most, per lane
 	ClientIDString bool          // client_id_type string
+	Retry          bool          // of notices
+	AllowOnFail    bool          // on_fail allow
+	Secrets        []string      // file:PATH or env:NAME
+	CAFile         string        // of https endpoints, as the next three
+	CertFile       string
+	KeyFile        string
+	ServerName     string
 }
 
 // DVR is a dvr block.

@@ -10,14 +10,15 @@ import (
 type shape uint8
 
 const (
-	shapeOnOff  shape = iota // on | off
-	shapeNumber              // one decimal number between min and max
-	shapeChoice              // one of words
-	shapeText                // one word of any text
-	shapeListen              // one or more ports or addresses
-	shapeURLs                // one or more hook URLs
-	shapePath                // one dvr_path template
-	shapeGlobs               // one or more names of streams, or globs
+	shapeOnOff   shape = iota // on | off
+	shapeNumber               // one decimal number between min and max
+	shapeChoice               // one of words
+	shapeText                 // one word of any text
+	shapeListen               // one or more ports or addresses
+	shapeURLs                 // one or more hook URLs
+	shapePath                 // one dvr_path template
+	shapeGlobs                // one or more names of streams, or globs
+	shapeSecrets              // one or more places of a secret
 )
 
 // An effect says when a change of a directive is felt after a reload. What is
@@ -87,6 +88,9 @@ var globalDirectives = []*directive{
 		set: func(t *target, v *values) { t.cfg.WorkDir = v.text() }},
 	{spell: spell("server_id"), shape: shapeText, effect: atRestart,
 		set: func(t *target, v *values) { t.cfg.ServerID = v.text() }},
+	// Ours, as SRS has no journal.
+	{spell: spell("journal_dir"), shape: shapeText, def: "./objs/hooks", effect: atRestart,
+		set: func(t *target, v *values) { t.cfg.JournalDir = v.text() }},
 	{spell: spell("srs_log_tank"), shape: shapeChoice, words: []string{"file", "console"}, def: "file", effect: atReload,
 		set: func(t *target, v *values) { t.cfg.Log.Tank = v.choice() }},
 	{spell: spell("srs_log_level"), shape: shapeChoice,
@@ -133,7 +137,7 @@ var publishDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.Publish.NormalTimeout = v.duration() }},
 }
 
-// The last four are ours; SRS has constants there, or nothing.
+// From timeout on they are ours; SRS has constants there, or nothing.
 var hookDirectives = []*directive{
 	{spell: spell("vhost.http_hooks.enabled"), shape: shapeOnOff, def: "off", effect: atNextEvent,
 		set: func(t *target, v *values) { t.vhost.Hooks.Enabled = v.onOff() }},
@@ -159,6 +163,20 @@ var hookDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.Hooks.Queue = v.number() }},
 	{spell: spell("vhost.http_hooks.client_id_type"), shape: shapeChoice, words: []string{"number", "string"}, def: "number", effect: atNextEvent,
 		set: func(t *target, v *values) { t.vhost.Hooks.ClientIDString = v.choice() == "string" }},
+	{spell: spell("vhost.http_hooks.retry"), shape: shapeOnOff, def: "on", effect: atNextEvent,
+		set: func(t *target, v *values) { t.vhost.Hooks.Retry = v.onOff() }},
+	{spell: spell("vhost.http_hooks.on_fail"), shape: shapeChoice, words: []string{"deny", "allow"}, def: "deny", effect: atNextEvent,
+		set: func(t *target, v *values) { t.vhost.Hooks.AllowOnFail = v.choice() == "allow" }},
+	{spell: spell("vhost.http_hooks.secret"), shape: shapeSecrets, effect: atNextEvent,
+		set: func(t *target, v *values) { t.vhost.Hooks.Secrets = v.secrets() }},
+	{spell: spell("vhost.http_hooks.ca_file"), shape: shapeText, effect: atNextEvent,
+		set: func(t *target, v *values) { t.vhost.Hooks.CAFile = v.text() }},
+	{spell: spell("vhost.http_hooks.cert_file"), shape: shapeText, effect: atNextEvent,
+		set: func(t *target, v *values) { t.vhost.Hooks.CertFile = v.text() }},
+	{spell: spell("vhost.http_hooks.key_file"), shape: shapeText, effect: atNextEvent,
+		set: func(t *target, v *values) { t.vhost.Hooks.KeyFile = v.text() }},
+	{spell: spell("vhost.http_hooks.server_name"), shape: shapeText, effect: atNextEvent,
+		set: func(t *target, v *values) { t.vhost.Hooks.ServerName = v.text() }},
 }
 
 // dvr_sync and what follows is ours.

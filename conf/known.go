@@ -36,9 +36,6 @@ var unserved = func() map[string]string {
 	}
 
 	// Ours, of a later version.
-	m["journal_dir"] = "; this version keeps no journal"
-	m["vhost.http_hooks.retry"] = "; this version does not retry"
-	m["vhost.http_hooks.secret"] = "; this version does not sign its calls"
 	m["vhost.publish.on_conflict"] = "; a second publisher is refused"
 	return m
 }()

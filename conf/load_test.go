@@ -41,13 +41,13 @@ func diff(got, want *Config) string {
 func TestDefaults(t *testing.T) {
 	got := mustParse(t, "listen 1935; vhost a.com {}")
 	want := &Config{
-		Listen: []string{":1935"}, MaxConnections: 1000, ChunkSize: 60000, PidFile: "./objs/srs.pid", WorkDir: "./",
+		Listen: []string{":1935"}, MaxConnections: 1000, ChunkSize: 60000, PidFile: "./objs/srs.pid", WorkDir: "./", JournalDir: "./objs/hooks",
 		Log: Log{Tank: "file", Level: "trace", File: "./objs/srs.log"},
 		Vhosts: []*Vhost{{
 			Name: "a.com", Enabled: true, ChunkSize: 60000,
 			Play:    Play{GopCache: true, GopCacheMaxFrames: 2500, QueueLength: 30 * time.Second, MWLatency: -time.Millisecond},
 			Publish: Publish{FirstPktTimeout: 20 * time.Second, NormalTimeout: 5 * time.Second},
-			Hooks:   Hooks{Timeout: 30 * time.Second, Workers: 64, Queue: 1024},
+			Hooks:   Hooks{Timeout: 30 * time.Second, Workers: 64, Queue: 1024, Retry: true},
 			DVR: DVR{Plan: "session", Apply: []string{"all"}, Path: "./objs/nginx/html/[app]/[stream].[timestamp].flv",
 				Duration: 30 * time.Second, WaitKeyframe: true, Sync: 4 * time.Second},
 		}},
@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 func TestEveryField(t *testing.T) {
 	got := mustParse(t, `
 		listen 1935 127.0.0.1:1936 [::1]:1937; max_connections 7; chunk_size 4096; pid /run/srs.pid; daemon on;
-		work_dir /var; server_id "id 1"; srs_log_tank console; srs_log_level warn; srs_log_file /l;
+		work_dir /var; server_id "id 1"; journal_dir /j; srs_log_tank console; srs_log_level warn; srs_log_file /l;
 		vhost a.com {
 			enabled off; chunk_size 128; tcp_nodelay on; min_latency on;
 			play { gop_cache off; gop_cache_max_frames 9; queue_length 8; mw_latency 0; time_jitter zero; atc on; }
@@ -70,6 +70,7 @@ func TestEveryField(t *testing.T) {
 			http_hooks {
 				enabled on; on_connect http://a/ http://b/; on_close http://c/; on_publish http://d/; on_unpublish http://e/;
 				on_play http://f/; on_stop http://g/; on_dvr https://h/; timeout 13; workers 14; queue 15; client_id_type string;
+				retry off; on_fail allow; secret file:/s env:OLD whsec_x; ca_file /ca; cert_file /c; key_file /k; server_name n;
 			}
 			dvr { enabled on; dvr_plan append; dvr_apply x/y x/z; dvr_reconnect_grace 18; dvr_path /d/[app].flv; dvr_duration 16; dvr_wait_keyframe off; time_jitter off; dvr_sync 170; }
 		}
@@ -82,6 +83,7 @@ func TestEveryField(t *testing.T) {
 			Enabled: true, OnConnect: []string{"http://a/", "http://b/"}, OnClose: []string{"http://c/"}, OnPublish: []string{"http://d/"},
 			OnUnpublish: []string{"http://e/"}, OnPlay: []string{"http://f/"}, OnStop: []string{"http://g/"}, OnDVR: []string{"https://h/"},
 			Timeout: 13 * time.Millisecond, Workers: 14, Queue: 15, ClientIDString: true,
+			AllowOnFail: true, Secrets: []string{"file:/s", "env:OLD", "whsec_x"}, CAFile: "/ca", CertFile: "/c", KeyFile: "/k", ServerName: "n",
 		},
 		DVR: DVR{Enabled: true, Plan: "append", Apply: []string{"x/y", "x/z"}, ReconnectGrace: 18 * time.Second, Path: "/d/[app].flv", Duration: 16 * time.Second, TimeJitter: JitterOff, Sync: 170 * time.Millisecond},
 	}
@@ -89,7 +91,7 @@ func TestEveryField(t *testing.T) {
 	b.Play.TimeJitter = JitterOff
 	want := &Config{
 		Listen: []string{":1935", "127.0.0.1:1936", "[::1]:1937"}, MaxConnections: 7, ChunkSize: 4096, PidFile: "/run/srs.pid",
-		Daemon: true, WorkDir: "/var", ServerID: "id 1", Log: Log{Tank: "console", Level: "warn", File: "/l"}, Vhosts: []*Vhost{a, &b},
+		Daemon: true, WorkDir: "/var", ServerID: "id 1", JournalDir: "/j", Log: Log{Tank: "console", Level: "warn", File: "/l"}, Vhosts: []*Vhost{a, &b},
 	}
 	if d := diff(got, want); d != "" {
 		t.Error(d)

@@ -62,6 +62,8 @@ func (d *directive) expected() string {
 		return "a port from 1 to 65535, an address with a port (127.0.0.1:1935, [::]:1935), or several"
 	case shapeURLs:
 		return "one or more URLs such as http://127.0.0.1:8085/api/v1/streams or http://unix:/path.sock:/uri"
+	case shapeSecrets:
+		return "file:PATH, env:NAME or whsec_ and base64, or several of them"
 	case shapePath:
 		return "a path such as ./objs/nginx/html/[app]/[stream].[timestamp].flv"
 	case shapeGlobs:
@@ -126,6 +128,27 @@ func (v *values) choice() string {
 		v.fail(w.at, "%s is not %s%s", v.show(w.text), v.row.expected(), hint(v.node.file, w.text, v.row.words))
 	}
 	return w.text
+}
+
+// secrets takes secrets, or better the places where they are. What may be one is
+// not shown in the message.
+func (v *values) secrets() []string {
+	args := v.node.args()
+	if len(args) == 0 {
+		v.fail(v.node.at(), "needs a value: %s", v.row.expected())
+	}
+	var all []string
+	for _, w := range args {
+		kind, where, _ := strings.Cut(w.text, ":")
+		switch {
+		case w.text == "":
+			v.fail(w.at, "needs a value: %s", v.row.expected())
+		case (kind != "file" && kind != "env" || where == "") && !strings.HasPrefix(w.text, "whsec_"):
+			v.fail(w.at, "expected %s", v.row.expected())
+		}
+		all = append(all, w.text)
+	}
+	return all
 }
 
 func (v *values) text() string {

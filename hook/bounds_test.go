@@ -47,9 +47,11 @@ func TestLanesApart(t *testing.T) {
 			t.Errorf("%d delivered", delivered.Load())
 		}
 		e.mu.Lock()
-		for key, l := range e.lanes {
-			if key.vhost != "dead.example" || l.running != DefaultWorkers || l.waiting.Len() != 1000-DefaultWorkers {
-				t.Errorf("lane %v: %d running, %d waiting", key, l.running, l.waiting.Len())
+		for _, ep := range e.endpoints {
+			for vhost, l := range ep.lanes {
+				if vhost != "dead.example" || l.running != DefaultWorkers || ep.pending != 1000 {
+					t.Errorf("lane %v: %d running, %d pending", vhost, l.running, ep.pending)
+				}
 			}
 		}
 		e.mu.Unlock()
@@ -73,8 +75,8 @@ func TestOverflow(t *testing.T) {
 		mostWaiting  int
 		leastDropped uint64
 	}{
-		{"number", maxNotices + 500, 0, maxNotices, 499},
-		{"bytes", 300, 1 << 20, maxNoticeBytes >> 20, 230},
+		{"number", maxLoose + 500, 0, maxLoose, 499},
+		{"bytes", 300, 1 << 20, maxLooseBytes >> 20, 230},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var book logBook
@@ -101,19 +103,22 @@ func TestOverflow(t *testing.T) {
 					}
 				}
 				e.mu.Lock()
-				waiting, bytes := e.age.Len(), e.ageBytes
-				oldest := e.age.Front().Value.(*notice).client
+				waiting, bytes := e.loose.Len(), e.looseBytes
+				oldest, err := parseTold(e.loose.Front().Next().Value.(*item).payload)
+				if err != nil {
+					t.Fatal(err)
+				}
 				e.mu.Unlock()
 				got := e.Counters()[OnUnpublish]
-				if waiting > c.mostWaiting || bytes > maxNoticeBytes || got.Dropped < c.leastDropped || oldest != got.Dropped+1 {
-					t.Errorf("%d waiting, %d bytes, oldest %d, %+v", waiting, bytes, oldest, got)
+				if waiting > c.mostWaiting || bytes > maxLooseBytes || got.Dropped < c.leastDropped || oldest.Client != got.Dropped+1 {
+					t.Errorf("%d waiting, %d bytes, oldest %d, %+v", waiting, bytes, oldest.Client, got)
 				}
 				if n := strings.Count(book.String(), "notices dropped"); n != 1 {
 					t.Errorf("%d log lines", n)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if err := e.Close(ctx); err == nil || !strings.Contains(err.Error(), fmt.Sprint(waiting+1)) {
+				if err := e.Close(ctx); err == nil || !strings.Contains(err.Error(), fmt.Sprint(waiting)) {
 					t.Errorf("%v with %d waiting", err, waiting)
 				}
 				if heard.String() != "0" {
@@ -139,13 +144,12 @@ func TestDropEverywhere(t *testing.T) {
 	}
 	c.Tell(event(OnStop, 1, "s"))      // behind the gate
 	c.Tell(event(OnUnpublish, 1, "s")) // behind the notice
-	for range 3 {
-		e.Client().Tell(event(OnClose, 2, "")) // one under way, two in the lane
+	for i := range 3 {
+		e.Client().Tell(event(OnClose, uint64(2+i), "")) // one under way, two in the lane
 		e.TellFile(event(OnDVR, 3, "s"))
 	}
 	e.mu.Lock()
-	for e.age.Len() > 0 {
-		e.dropLocked(e.age.Front().Value.(*notice))
+	for e.dropOldestLooseLocked() {
 	}
 	e.mu.Unlock()
 	close(block)
@@ -226,6 +230,7 @@ func TestStorm(t *testing.T) {
 	})
 	r := all(srv.URL+"/a", srv.URL+"/b")
 	r.Workers, r.Queue = 3, 8
+	r.NoRetry = true
 	e := testEngine(t, r)
 	var wg sync.WaitGroup
 	for i := range 24 {
@@ -252,7 +257,7 @@ func TestStorm(t *testing.T) {
 			t.Errorf("%s: %+v", a, n)
 		}
 	}
-	if n := e.Counters(); n[OnUnpublish].Told != n[OnPublish].Accepted || n[OnDVR].Told != 24*40 {
+	if n := e.Counters(); n[OnUnpublish].Told < 2*n[OnPublish].Accepted || n[OnDVR].Told != 2*24*40 {
 		t.Errorf("%+v", n)
 	}
 }

@@ -16,39 +16,51 @@ import (
 	"time"
 )
 
-// call posts one body to one endpoint, once, within ctx. A refusal says that
-// no whole answer came; a status that arrived is in the answer all the same.
-// id is the same in every call about one event.
-func (e *Engine) call(ctx context.Context, ep *endpoint, id string, body []byte) (answer, *Refusal) {
-	if ep.err != nil {
-		return answer{}, &Refusal{Reason: ReasonRefused, Detail: ep.err.Error()}
+// stage is how far a call has come.
+const (
+	stageDial int32 = iota
+	stageTLS
+	stageConnected
+)
+
+// call posts one body to one URL, once, within ctx. A refusal says that no whole
+// answer came; a status that arrived is in the answer all the same. id is the
+// same in every call about one event.
+func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, body []byte) (answer, *Refusal) {
+	if t.err != nil {
+		return answer{}, &Refusal{Reason: ReasonRefused, Detail: t.err.Error()}
 	}
-	var connected atomic.Bool
+	var stage atomic.Int32
 	trace := &httptrace.ClientTrace{
-		GetConn: func(string) { connected.Store(false) }, // again for a repeat
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GetConn:           func(string) { stage.Store(stageDial) }, // again for a repeat
+		TLSHandshakeStart: func() { stage.Store(stageTLS) },
+		GotConn:           func(httptrace.GotConnInfo) { stage.Store(stageConnected) },
 	}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, "/", bytes.NewReader(body))
 	if err != nil {
 		return answer{}, &Refusal{Reason: ReasonRefused, Detail: "invalid request"}
 	}
-	req.URL, req.Host = ep.url, ep.host
+	req.URL, req.Host = t.url, t.host
+	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	req.Header = http.Header{
 		"Content-Type":      {"application/json"},
 		"User-Agent":        {e.userAgent},
 		"Webhook-Id":        {id},
-		"Webhook-Timestamp": {strconv.FormatInt(time.Now().Unix(), 10)},
+		"Webhook-Timestamp": {timestamp},
 		// Not sent, as it has no value. It lets net/http repeat the POST when an
 		// idle connection turns out to be closed by the endpoint; should the
 		// endpoint have read it after all, the id is the same.
 		"X-Idempotency-Key": {},
 	}
-	resp, err := e.http.Do(req)
+	if len(rules.Secrets) > 0 {
+		req.Header["Webhook-Signature"] = []string{sign(rules.Secrets, id, timestamp, body)}
+	}
+	resp, err := e.transport(rules.TLS).Do(req)
 	if err != nil {
-		return answer{}, failure(ctx, err, connected.Load())
+		return answer{}, failure(ctx, err, stage.Load())
 	}
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode}
+	a := answer{status: resp.StatusCode, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	if resp.ContentLength > maxBody {
 		return a, &Refusal{Reason: ReasonTooBig, Status: a.status, Detail: "body over 64 KiB"}
 	}
@@ -60,7 +72,7 @@ func (e *Engine) call(ctx context.Context, ep *endpoint, id string, body []byte)
 		return a, &Refusal{Reason: ReasonTooBig, Status: a.status, Detail: "body over 64 KiB"}
 	case err != nil:
 		a.body = nil
-		r := failure(ctx, err, true)
+		r := failure(ctx, err, stageConnected)
 		r.Status = a.status
 		return a, r
 	}
@@ -69,7 +81,7 @@ func (e *Engine) call(ctx context.Context, ep *endpoint, id string, body []byte)
 
 // failure names what went wrong. Once connected, the text of net/http's errors
 // may quote the endpoint, so ours replaces it.
-func failure(ctx context.Context, err error, connected bool) *Refusal {
+func failure(ctx context.Context, err error, stage int32) *Refusal {
 	if ctx.Err() != nil {
 		return ended(ctx)
 	}
@@ -78,10 +90,15 @@ func failure(ctx context.Context, err error, connected bool) *Refusal {
 		err = outer.Err
 	}
 	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	late := errors.As(err, &timeout) && timeout.Timeout()
+	switch {
+	case stage == stageTLS && late:
+		return &Refusal{Reason: ReasonTLS, Detail: "no TLS handshake in time"}
+	case stage == stageTLS:
+		return &Refusal{Reason: ReasonTLS, Detail: clip(err.Error())}
+	case late:
 		return &Refusal{Reason: ReasonTimeout, Detail: "no connection in time"}
-	}
-	if !connected {
+	case stage == stageDial:
 		return &Refusal{Reason: ReasonRefused, Detail: clip(err.Error())}
 	}
 	r := &Refusal{Reason: ReasonBadResponse}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -13,8 +14,7 @@ type Client struct {
 	engine *Engine
 
 	// Guarded by engine.mu.
-	line  line
-	begun map[Action]*Rules // by the action of the end: the rules its begin was accepted under
+	begun map[Action]*begin // what was accepted, by the action of its end
 }
 
 // endOf names the end of a begin.
@@ -33,7 +33,8 @@ func endOf(a Action) Action {
 // Ask asks the endpoints of an event one after another and returns nil when all
 // say yes, when none is configured, or when hooks are off. Everything else is a
 // *Refusal: the first no stops the list. Rules.Timeout bounds it as a whole, and
-// ctx ends it at once.
+// ctx ends it at once. With Rules.AllowOnFail an endpoint that fails to decide is
+// passed over.
 //
 // It first waits until what this client told earlier was handed over, and
 // before on_publish also until the endpoint heard of the end of the stream's
@@ -42,14 +43,16 @@ func endOf(a Action) Action {
 // After nil the caller owes the Tell of the end: on_close, on_unpublish or
 // on_stop. After a refusal it owes none, with one exception: a gate that was
 // given up (ReasonCanceled, ReasonClosed) after a request went out (Sent) may
-// have been granted, and the caller tells the end to be safe. An endpoint that
-// said yes when a later URL refused is not told yet.
+// have been granted, and the caller tells the end to be safe. Endpoints that
+// said yes before a later URL refused hear the end from here.
 func (c *Client) Ask(ctx context.Context, ev Event) error {
 	e := c.engine
 	rules, urls := c.rules(&ev)
+	b := &begin{rules: rules, id: rand.Text()}
 	if len(urls) == 0 {
+		e.intend(ctx, b, &ev, false)
 		e.mu.Lock()
-		c.rememberLocked(ev.Action, rules)
+		c.rememberLocked(ev.Action, b)
 		e.mu.Unlock()
 		return nil
 	}
@@ -60,7 +63,7 @@ func (c *Client) Ask(ctx context.Context, ev Event) error {
 	ctx, cancel := context.WithTimeout(ctx, rules.timeout())
 	defer cancel()
 
-	url, refusal := c.gate(ctx, &ev, rules, urls)
+	url, refusal := c.gate(ctx, &ev, b, urls)
 	e.logGate(&ev, url, refusal, time.Since(started))
 	if refusal != nil {
 		return refusal
@@ -68,10 +71,9 @@ func (c *Client) Ask(ctx context.Context, ev Event) error {
 	return nil
 }
 
-// gate takes the place in the line and calls. It returns the URL that decided.
-func (c *Client) gate(ctx context.Context, ev *Event, rules *Rules, urls []string) (url string, refusal *Refusal) {
+// gate asks one URL after the other. It returns the one that decided.
+func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (url string, refusal *Refusal) {
 	e := c.engine
-	place := &item{turn: make(chan struct{})}
 	e.mu.Lock()
 	count := e.countLocked(ev.Action)
 	count.Asked++
@@ -80,77 +82,141 @@ func (c *Client) gate(ctx context.Context, ev *Event, rules *Rules, urls []strin
 		e.mu.Unlock()
 		return "", &Refusal{Action: ev.Action, Reason: ReasonClosed}
 	}
-	endpoints := e.endpointsLocked(urls)
+	targets := make([]*target, len(urls))
+	for i, raw := range urls {
+		targets[i] = e.targetLocked(raw)
+	}
 	e.asks.Add(1)
-	e.joinLocked(&c.line, place)
-	if c.line.items[0] != place {
-		e.hurryLocked(&c.line)
-	}
+	e.keepIDsLocked(ev.ClientID)
 	e.mu.Unlock()
-
 	defer e.asks.Done()
-	defer func() {
-		if refusal != nil {
-			refusal.Action, refusal.URL = ev.Action, url
-		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if refusal == nil {
-			count.Accepted++
-			c.rememberLocked(ev.Action, rules)
-		} else {
-			count.Refused++
-		}
-		e.removeLocked(&c.line, place)
-	}()
 
-	select {
-	case <-place.turn:
-	case <-ctx.Done():
-		refusal = ended(ctx)
-		refusal.Detail = "earlier events of this client are not delivered yet"
-		return "", refusal
-	}
-	id := rand.Text()
-	body := ev.AppendJSON(nil, e.serverID, rules.ClientIDString)
-	for i, ep := range endpoints {
-		url = ep.masked
-		if refusal = e.ask(ctx, ep, ev, rules, id, body); refusal != nil {
-			refusal.Sent = refusal.Sent || i > 0
-			return url, refusal
+	body := ev.AppendJSON(nil, e.serverID, b.rules.ClientIDString)
+	var yes []string // keys of endpoints
+	for _, t := range targets {
+		url = t.masked
+		r := e.ask(ctx, t, ev, b, body)
+		switch {
+		case r == nil:
+			yes = append(yes, t.key)
+			continue
+		case r.undecided() && b.rules.AllowOnFail:
+			e.log.Warn("http hook "+string(ev.Action)+" not decided, accepted as on_fail says", "client", ev.ClientID,
+				"url", url, "reason", r.Reason, "detail", r.Detail)
+			continue
 		}
+		refusal = r
+		refusal.Action, refusal.URL = ev.Action, url
+		refusal.Sent = refusal.Sent || len(yes) > 0
+		break
 	}
-	return url, nil
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case refusal == nil:
+		count.Accepted++
+		c.rememberLocked(ev.Action, b)
+	case refusal.owed():
+		count.Refused++
+		c.rememberLocked(ev.Action, b)
+	default:
+		count.Refused++
+		e.takeBackLocked(ev, b, yes, refusal.Reason)
+	}
+	return url, refusal
 }
 
-// ask puts one gate to one endpoint.
-func (e *Engine) ask(ctx context.Context, ep *endpoint, ev *Event, rules *Rules, id string, body []byte) *Refusal {
-	if ev.Action == OnPublish {
-		if r := e.awaitUnpublish(ctx, endKey{ev.streamKey(), ep.key}); r != nil {
-			return r
+// takeBackLocked tells the end of what was refused to those who had said yes.
+func (e *Engine) takeBackLocked(ev *Event, b *begin, yes []string, reason string) {
+	end := *ev
+	end.Action, end.Reason = endOf(ev.Action), reason
+	var urls []string
+	for _, raw := range b.rules.urls(end.Action) {
+		if slices.Contains(yes, e.targetLocked(raw).key) {
+			urls = append(urls, raw)
 		}
 	}
-	granted := make(chan struct{})
+	if len(urls) == 0 {
+		e.settleLocked(b)
+		return
+	}
+	e.queueLocked(notice{
+		ev: &end, id: b.endID(), body: end.AppendJSON(nil, e.serverID, b.rules.ClientIDString), urls: urls, rules: b.rules, begin: b,
+	})
+}
+
+// ask puts one gate to one endpoint: the client's turn, the stream's turn, a
+// place among the gates, the call.
+func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body []byte) (r *Refusal) {
+	started := time.Now()
+	place := &item{turn: make(chan struct{})}
 	e.mu.Lock()
-	key := laneKey{vhost: ev.Vhost, endpoint: ep.key, gate: true}
-	t := e.enterLocked(key, rules.workers(), rules.queue(), false, func() { close(granted) })
+	ep := e.endpointLocked(t.key)
+	if ep.breaker.shut(started) {
+		ep.tallies[ev.Action.index()].count(Undecided, 0)
+		e.mu.Unlock()
+		return &Refusal{Reason: ReasonBreaker}
+	}
+	e.joinLocked(ep, ev.ClientID, place)
+	if place.line.first != place {
+		e.hurryLocked(place.line)
+	}
+	opened := ep.opened
 	e.mu.Unlock()
-	if t == nil {
+
+	defer func() {
+		o := Accepted
+		switch {
+		case r == nil:
+		case r.undecided():
+			o = Undecided
+		case r.Reason == ReasonCanceled, r.Reason == ReasonClosed:
+			o = Undecided
+		default:
+			o = Denied
+		}
+		e.mu.Lock()
+		e.removeLocked(place)
+		e.mu.Unlock()
+		ep.tallies[ev.Action.index()].count(o, time.Since(started))
+	}()
+	if r := await(ctx, place.turn, opened, "earlier events of this client are not delivered yet"); r != nil {
+		return r
+	}
+	if r := e.awaitEnds(ctx, ep, ev); r != nil {
+		return r
+	}
+	e.mu.Lock()
+	ticket := e.enterLocked(ep, ev.Vhost, b.rules)
+	opened = ep.opened
+	e.mu.Unlock()
+	if ticket == nil {
 		return &Refusal{Reason: ReasonOverload}
 	}
 	defer func() {
 		e.mu.Lock()
-		e.leaveLocked(t)
+		e.leaveLocked(ticket)
 		e.mu.Unlock()
 	}()
-	select {
-	case <-granted:
-	case <-ctx.Done():
-		r := ended(ctx)
-		r.Detail = "no worker was free"
+	if r := await(ctx, ticket.granted, opened, "no worker was free"); r != nil {
 		return r
 	}
-	a, r := e.call(ctx, ep, id, body)
+	e.intend(ctx, b, ev, true)
+	return e.askNow(ctx, ep, t, b, body)
+}
+
+// askNow makes the call of a gate and finds the verdict.
+func (e *Engine) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, body []byte) *Refusal {
+	e.mu.Lock()
+	pass := ep.breaker.admit(time.Now())
+	e.mu.Unlock()
+	if !pass {
+		return &Refusal{Reason: ReasonBreaker}
+	}
+	started := time.Now()
+	a, r := e.call(ctx, t, b.rules, b.id, body)
+	failed := r != nil && a.status == 0
 	switch {
 	case r == nil:
 		r = a.verdict()
@@ -159,45 +225,39 @@ func (e *Engine) ask(ctx context.Context, ep *endpoint, ev *Event, rules *Rules,
 			r = s // the status alone decides
 		}
 	}
+	if r == nil || !failed {
+		e.heard(ep, true, nil)
+	} else if r.Reason != ReasonCanceled && r.Reason != ReasonClosed && t.err == nil && !rushed(r, b.rules, time.Since(started)) {
+		e.heard(ep, false, r)
+	}
 	if r != nil {
-		r.Sent = r.Reason != ReasonRefused
+		r.Sent = r.Reason != ReasonRefused && r.Reason != ReasonTLS
 	}
 	return r
 }
 
-// awaitUnpublish waits until an endpoint heard of a stream's end.
-func (e *Engine) awaitUnpublish(ctx context.Context, key endKey) *Refusal {
-	e.mu.Lock()
-	u := e.ends[key]
-	if u == nil {
-		e.mu.Unlock()
-		return nil
-	}
-	for _, n := range u.notices {
-		e.hurryLocked(n.line)
-	}
-	e.mu.Unlock()
-	select {
-	case <-u.heard:
-		return nil
-	case <-ctx.Done():
-		r := ended(ctx)
-		r.Detail = "the last on_unpublish of the stream is not delivered yet"
-		return r
-	}
+// rushed reports whether a call had too little of the gate's time to blame the
+// endpoint for it.
+func rushed(r *Refusal, rules *Rules, took time.Duration) bool {
+	return r.Reason == ReasonTimeout && took < min(rules.timeout()/2, time.Second)
 }
 
 // Tell puts an event into the client's line and returns. If the vhost is gone
 // since the begin, the event goes where it would have gone then.
 func (c *Client) Tell(ev Event) {
+	e := c.engine
 	rules, urls := c.rules(&ev)
-	if endOf(ev.Action) == "" {
-		c.engine.mu.Lock()
-		delete(c.begun, ev.Action)
-		c.engine.mu.Unlock()
+	e.mu.Lock()
+	b := c.begun[ev.Action]
+	delete(c.begun, ev.Action)
+	if len(urls) == 0 {
+		e.settleLocked(b)
 	}
+	e.mu.Unlock()
 	if len(urls) > 0 {
-		c.engine.tell(&c.line, &ev, rules, urls)
+		e.tell(notice{
+			ev: &ev, id: b.endID(), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString), urls: urls, rules: rules, begin: b,
+		})
 	}
 }
 
@@ -207,26 +267,25 @@ func (c *Client) Tell(ev Event) {
 func (c *Client) rules(ev *Event) (*Rules, []string) {
 	rules, exists := c.engine.rules(ev.Vhost)
 	if !exists {
-		c.engine.mu.Lock()
+		rules = nil
 		begun := ev.Action
 		if endOf(begun) != "" {
 			begun = OnClose
 		}
-		rules = c.begun[begun]
+		c.engine.mu.Lock()
+		if b := c.begun[begun]; b != nil {
+			rules = b.rules
+		}
 		c.engine.mu.Unlock()
 	}
 	return rules, rules.urls(ev.Action)
 }
 
-func (c *Client) rememberLocked(a Action, r *Rules) {
-	end := endOf(a)
-	if end == "" {
-		return
-	}
+func (c *Client) rememberLocked(a Action, b *begin) {
 	if c.begun == nil {
-		c.begun = make(map[Action]*Rules, 2)
+		c.begun = make(map[Action]*begin, 2)
 	}
-	c.begun[end] = r
+	c.begun[endOf(a)] = b
 }
 
 func (e *Engine) logGate(ev *Event, url string, r *Refusal, took time.Duration) {

@@ -6,21 +6,25 @@
 // a clear yes refuses; [Client.Tell] is a notice, it never waits. Recordings
 // are announced with [Engine.TellFile]. [Engine.Close] ends every goroutine.
 //
-//	Ask                                Tell, TellFile
-//	 │ 1 configuration in force         │ 1 configuration in force, body made
-//	 │ 2 its turn in the client's line  │ 2 into the line (client or file)     memory, bounded
-//	 │ 3 ends of this stream first      │ 3 first in line: into a notice lane
-//	 │ 4 a place in a gate lane         │ 4 a place in the lane: one goroutine, one call
-//	 │ 5 call, verdict; next URL: 3     │ 5 next URL: 3; after the last: next in line
+//	Ask                                 Tell, TellFile
+//	 │ 1 configuration in force          │ 1 configuration in force, body made
+//	 │ for each URL:                     │ 2 an item for each URL, in its line       memory, bounded
+//	 │ 2 its turn in the client's line   │ 3 journal: on disk                        hook/journal
+//	 │ 3 ends of this stream first       │ 4 first in line: into a lane of notices
+//	 │ 4 a place among the gates         │ 5 the breaker lets pass
+//	 │ 5 the intent into the journal     │ 6 one worker, one call
+//	 │ 6 the breaker lets pass           │ 7 taken: done; else rest, and 4 again
+//	 │ 7 call, verdict; next URL
 //
-// A line keeps order: what one client asks and tells reaches the endpoints one
-// after the other. A lane keeps apart: one vhost, one endpoint, gates or
-// notices, and at most so many calls under way. A line costs no goroutine while
-// it waits, a lane none while it is idle.
+// An endpoint is what may be down together: scheme, host and port. A line keeps
+// order: what one client asks and tells reaches an endpoint one after the other.
+// A lane keeps apart: one vhost, one endpoint, gates or notices, and at most so
+// many calls under way. A line costs no goroutine while it waits, a lane none
+// while it is idle. A million notices may wait: what they say is on disk then.
 //
-// Where the parts that make notices durable belong: a journal stands between
-// steps 1 and 2 of a notice (Engine.tell), repeats and breakers in step 5
-// (Engine.deliver), a signature beside webhook-id (Engine.call).
+// What has begun is in the journal before the endpoint is asked, so that a
+// killed server tells the end at its next start (durable.go). Without
+// OpenJournal, and while the disk fails, the memory takes its place.
 //
 // Nothing here knows RTMP.
 package hook

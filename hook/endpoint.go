@@ -2,166 +2,162 @@ package hook
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/hex"
-	"errors"
-	"net"
-	"net/http"
-	"net/url"
-	"strings"
+	"log/slog"
 	"time"
 )
 
-// Our own choices towards an endpoint.
-const (
-	connectTimeout = 3 * time.Second // as SRS 2.0
-	tlsTimeout     = 10 * time.Second
-
-	// idleTimeout is the whole answer to "at most four idle connections an
-	// endpoint beyond 5 s": none is. net/http reuses the latest first, so under
-	// load the connections needed stay and the surplus goes after 5 s; a call
-	// that comes later pays one handshake, shortened by TLS resumption.
-	idleTimeout      = 5 * time.Second
-	maxIdlePerHost   = 256      // surplus connections are closed at once
-	maxHeader        = 32 << 10 // bytes of an answer's header
-	maxBody          = 64 << 10 // bytes of an answer's body
-	maxEndpointCache = 1024     // parsed URLs kept
-)
-
-// An endpoint is one parsed hook URL. Immutable.
+// An endpoint is what may be down together: scheme, host and port. What one
+// endpoint does changes nothing for another.
 type endpoint struct {
-	url    *url.URL // what net/http gets; the socket's path hides in the host
-	host   string   // Host header where it differs from url
-	key    string   // scheme, host and port: what may be down together
-	masked string   // for logs: no password, no query values
-	err    error    // the URL cannot be called
+	// Static after construction.
+	key     string
+	tallies [len(actions)]tally
+
+	// Guarded by Engine.mu.
+	breaker  breaker            // of all calls: no answer
+	throttle breaker            // of notices: the answer is "later"
+	opened   chan struct{}      // closed when the breaker opens; nil while it is open
+	lines    map[uint64]*line   // of clients and recordings
+	lanes    map[string]*lane   // of notices, by vhost
+	gates    map[string]*gates  // by vhost
+	ends     map[endKey]*ending // that gates wait for
+	pending  int                // notices
+	bytes    int                // of them
+
+	oldest, newest *item // all notices, in the order they were told
 }
 
-// A unix socket's path goes through net/http as a host name: hexadecimal, in
-// the domain that never resolves (RFC 6761 §6.4). So each socket has its own
-// pool of connections and no table has to be kept beside the transport.
-const socketDomain = ".socket.invalid"
+// Our own choices for what is kept of endpoints.
+const (
+	maxEndpoints = 1024 // beyond, idle ones are forgotten with their numbers
+	maxTargets   = 1024 // parsed URLs
+)
 
-// parseEndpoint never fails: an unusable URL makes an endpoint that refuses.
-func parseEndpoint(raw string) *endpoint {
-	if rest, ok := strings.CutPrefix(raw, "http://unix:/"); ok {
-		return parseSocket("/" + rest)
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return &endpoint{key: "invalid", masked: "(invalid URL)", err: errors.New("invalid URL")}
-	}
-	u.Fragment, u.RawFragment = "", ""
-	ep := &endpoint{url: u, masked: mask(u)}
-	port := u.Port()
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		ep.key, ep.err = "invalid", errors.New("neither http nor https")
+// endpointLocked finds an endpoint by its key.
+func (e *Engine) endpointLocked(key string) *endpoint {
+	ep := e.endpoints[key]
+	if ep != nil {
 		return ep
-	case u.Hostname() == "":
-		ep.key, ep.err = "invalid", errors.New("no host in the URL")
-		return ep
-	case port == "" && u.Scheme == "https":
-		port = "443"
-	case port == "":
-		port = "80"
 	}
-	ep.key = u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+	if len(e.endpoints) >= maxEndpoints {
+		for k, old := range e.endpoints {
+			if old.idle() {
+				delete(e.endpoints, k)
+			}
+		}
+	}
+	ep = &endpoint{
+		key: key, opened: make(chan struct{}), lines: make(map[uint64]*line),
+		lanes: make(map[string]*lane), gates: make(map[string]*gates), ends: make(map[endKey]*ending),
+	}
+	e.endpoints[key] = ep
 	return ep
 }
 
-// parseSocket reads /path.sock:/uri, the URI may be missing.
-func parseSocket(s string) *endpoint {
-	path, uri, _ := strings.Cut(s, ":")
-	if uri == "" {
-		uri = "/"
-	}
-	u, err := url.Parse("http://" + hex.EncodeToString([]byte(path)) + socketDomain + uri)
-	if err != nil || !strings.HasPrefix(uri, "/") {
-		return &endpoint{key: "invalid", masked: "(invalid URL)", err: errors.New("invalid URL")}
-	}
-	u.Fragment, u.RawFragment = "", ""
-	shown := *u
-	shown.Scheme, shown.Host = "", ""
-	return &endpoint{
-		url: u, host: "localhost", key: "unix:" + path,
-		masked: "http://unix:" + path + ":" + mask(&shown),
-	}
+func (ep *endpoint) idle() bool {
+	return len(ep.lines)+len(ep.lanes)+len(ep.gates) == 0 && !ep.breaker.open && !ep.throttle.open
 }
 
-// mask shows a URL without its secrets: u:***@ for user information, *** for
-// query values.
-func mask(u *url.URL) string {
-	var b strings.Builder
-	if u.Scheme != "" {
-		b.WriteString(u.Scheme)
-		b.WriteString("://")
-	}
-	if u.User != nil {
-		if _, ok := u.User.Password(); ok {
-			b.WriteString(url.User(u.User.Username()).String())
-			b.WriteByte(':')
+// targetLocked parses a URL. The cache is emptied when reloads have filled it.
+func (e *Engine) targetLocked(raw string) *target {
+	t := e.targets[raw]
+	if t == nil {
+		if len(e.targets) >= maxTargets {
+			clear(e.targets)
 		}
-		b.WriteString("***@") // a name alone is likely to be a token
+		t = parseTarget(raw)
+		e.targets[raw] = t
 	}
-	b.WriteString(u.Host)
-	b.WriteString(u.EscapedPath())
-	if u.RawQuery != "" {
-		sep := byte('?')
-		for pair := range strings.SplitSeq(u.RawQuery, "&") {
-			b.WriteByte(sep)
-			sep = '&'
-			if key, _, ok := strings.Cut(pair, "="); ok {
-				b.WriteString(key)
-				b.WriteByte('=')
-			}
-			b.WriteString("***")
-		}
-	}
-	return b.String()
-}
-
-// dialFunc is net.Dialer.DialContext, or a test's network.
-type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// newTransport makes the one client all calls share. HTTP/1.1 only: SRS's
-// endpoints are small programs, and one call is one small message.
-func newTransport(dial dialFunc) *http.Transport {
-	t := &http.Transport{
-		Proxy:                  nil, // hooks never follow HTTP_PROXY
-		DialContext:            withSockets(dial),
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)},
-		TLSHandshakeTimeout:    tlsTimeout,
-		DisableCompression:     true, // a small body must not grow here
-		MaxIdleConnsPerHost:    maxIdlePerHost,
-		IdleConnTimeout:        idleTimeout,
-		MaxResponseHeaderBytes: maxHeader,
-		Protocols:              new(http.Protocols),
-	}
-	t.Protocols.SetHTTP1(true)
 	return t
 }
 
-func newClient(t *http.Transport) *http.Client {
-	return &http.Client{
-		Transport:     t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// passLocked reports whether a notice may be sent to an endpoint now. If not,
+// the lanes are looked at again in time.
+func (e *Engine) passLocked(ep *endpoint) bool {
+	now := time.Now()
+	for _, b := range []*breaker{&ep.breaker, &ep.throttle} {
+		if !b.shut(now) {
+			continue
+		}
+		if b.timer == nil {
+			b.timer = time.AfterFunc(b.until.Sub(now), func() {
+				e.mu.Lock()
+				defer e.mu.Unlock()
+				b.timer = nil
+				e.pumpAllLocked(ep)
+			})
+		}
+		return false
 	}
+	return ep.breaker.admit(now) && ep.throttle.admit(now)
 }
 
-func withSockets(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		host, _, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, err
+// heardLocked notes how a call went: whether the endpoint answered at all.
+// It returns what to log.
+func (e *Engine) heardLocked(ep *endpoint, answered bool) (text string) {
+	if !answered {
+		if ep.breaker.failed(time.Now()) {
+			close(ep.opened)
+			ep.opened = nil
+			return "http hook endpoint fails: gates are decided without it, notices wait, it is tried again now and then"
 		}
-		if name, ok := strings.CutSuffix(host, socketDomain); ok {
-			path, err := hex.DecodeString(name)
-			if err != nil {
-				return nil, err
-			}
-			return dial(ctx, "unix", string(path))
-		}
-		return dial(ctx, network, addr)
+		return ""
 	}
+	if ep.breaker.worked() {
+		ep.opened = make(chan struct{})
+		e.pumpAllLocked(ep)
+		return "http hook endpoint answers again"
+	}
+	return ""
+}
+
+// laterLocked notes how a notice was answered: taken, or "come back later",
+// after a time if the endpoint named one.
+func (e *Engine) laterLocked(ep *endpoint, took bool, after time.Duration) (text string) {
+	switch {
+	case took && ep.throttle.worked():
+		e.pumpAllLocked(ep)
+		return "http hook endpoint takes notices again"
+	case took:
+		return ""
+	}
+	opened := ep.throttle.failed(time.Now())
+	if ep.throttle.open && after > 0 {
+		ep.throttle.until = time.Now().Add(after)
+	}
+	if opened {
+		return "http hook endpoint does not take notices: they wait, it is tried again now and then"
+	}
+	return ""
+}
+
+// heard notes how the call of a gate went.
+func (e *Engine) heard(ep *endpoint, answered bool, why *Refusal) {
+	e.mu.Lock()
+	text := e.heardLocked(ep, answered)
+	e.mu.Unlock()
+	e.logEndpoint(ep, text, why)
+}
+
+// logEndpoint writes the one line about a change.
+func (e *Engine) logEndpoint(ep *endpoint, text string, why *Refusal) {
+	if text == "" {
+		return
+	}
+	e.mu.Lock()
+	pending := ep.pending
+	e.mu.Unlock()
+	args := []any{"endpoint", ep.key, "pending", pending}
+	level := slog.LevelInfo
+	if why != nil {
+		level = slog.LevelWarn
+		args = append(args, "reason", why.Reason)
+		if why.Detail != "" {
+			args = append(args, "detail", why.Detail)
+		}
+		if why.Status != 0 {
+			args = append(args, "status", why.Status)
+		}
+	}
+	e.log.Log(context.Background(), level, text, args...)
 }

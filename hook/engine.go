@@ -3,17 +3,20 @@ package hook
 import (
 	"container/list"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"srs/hook/journal"
 )
 
 // Options is what an engine needs to know.
 type Options struct {
-	ServerID  string       // sent with every event
+	ServerID  string       // sent with every event; "": the journal's
 	UserAgent string       // "srs" if empty
 	Log       *slog.Logger // nil: silent
 
@@ -25,12 +28,16 @@ type Options struct {
 // An Engine calls the endpoints of all vhosts.
 type Engine struct {
 	// Static after construction.
-	serverID  string
 	userAgent string
 	log       *slog.Logger
 	rules     func(vhost string) (*Rules, bool)
-	transport *http.Transport
-	http      *http.Client
+	dial      dialFunc
+	names     *resolver
+	seed      maphash.Seed
+
+	// Set by OpenJournal, before what needs them.
+	serverID string
+	dir      string
 
 	// Ended by Close: the gates at once, the notices when its time is over.
 	gates       context.Context
@@ -39,28 +46,36 @@ type Engine struct {
 	endNotices  context.CancelCauseFunc
 	calls, asks sync.WaitGroup // added to under mu, never once closed and drained
 
-	mu       sync.Mutex // guards what follows, and all lanes, lines and notices
-	closed   bool
-	aborted  bool          // Close ran out of time: nothing new is called
-	drained  chan struct{} // closed when closed and pending is 0
-	counters map[Action]*Counts
+	cleaned uint32 // segment that was cleaned last; the journal's goroutine's
 
-	lanes     map[laneKey]*lane
-	files     map[streamKey]*line
-	ends      map[endKey]*unpublish
-	endpoints map[string]*endpoint // by raw URL, a cache
+	mu        sync.Mutex // guards what follows, and all endpoints, lanes, lines and items
+	closed    bool
+	aborted   bool          // Close ran out of time: nothing new is called
+	drained   chan struct{} // closed when closed and nothing more can be done
+	isDrained bool
+	counters  map[Action]*Counts
 
-	pending     int       // notices told and not finished
-	age         list.List // of *notice, oldest first: those without a call under way
-	ageBytes    int
-	undelivered int // by Close
+	endpoints  map[string]*endpoint
+	targets    map[string]*target // by raw URL, a cache
+	transports map[[sha256.Size]byte]*http.Client
+
+	journal   *journal.Journal // nil: notices do not survive a restart
+	untrusted bool             // the disk fails
+	begins    map[*begin]struct{}
+	idsBelow  uint64
+
+	pending    int       // notices told and not finished
+	parked     int       // of them: left to the next start
+	loose      list.List // of *item, oldest first: those that only the memory has
+	looseBytes int
+	kept       int // bytes of payloads that are on disk and in memory
 
 	dropsUnlogged int
 	dropLogged    time.Time
 }
 
-// Counts is what happened to one kind of event. Events that nobody is called
-// for are not counted.
+// Counts is what happened to one kind of event. A notice counts once for each
+// URL. Events that nobody is called for are not counted.
 type Counts struct {
 	Asked, Accepted, Refused         uint64 // gates; the difference is under way
 	Told, Delivered, Failed, Dropped uint64 // notices; the difference waits
@@ -70,20 +85,18 @@ type Counts struct {
 type Counters map[Action]Counts
 
 // New makes an engine. It starts no goroutine.
-func New(o Options) *Engine {
-	return newEngine(o, (&net.Dialer{Timeout: connectTimeout}).DialContext)
-}
+func New(o Options) *Engine { return newEngine(o, nil) }
 
 func newEngine(o Options, dial dialFunc) *Engine {
 	e := &Engine{
-		serverID: o.ServerID, userAgent: o.UserAgent, log: o.Log, rules: o.Rules,
-		transport: newTransport(dial),
-		drained:   make(chan struct{}),
-		counters:  make(map[Action]*Counts),
-		lanes:     make(map[laneKey]*lane),
-		files:     make(map[streamKey]*line),
-		ends:      make(map[endKey]*unpublish),
-		endpoints: make(map[string]*endpoint),
+		serverID: o.ServerID, userAgent: o.UserAgent, log: o.Log, rules: o.Rules, dial: dial,
+		seed:       maphash.MakeSeed(),
+		drained:    make(chan struct{}),
+		counters:   make(map[Action]*Counts),
+		endpoints:  make(map[string]*endpoint),
+		targets:    make(map[string]*target),
+		transports: make(map[[sha256.Size]byte]*http.Client),
+		begins:     make(map[*begin]struct{}),
 	}
 	if e.userAgent == "" {
 		e.userAgent = "srs"
@@ -94,10 +107,13 @@ func newEngine(o Options, dial dialFunc) *Engine {
 	if e.rules == nil {
 		e.rules = func(string) (*Rules, bool) { return nil, true }
 	}
-	e.http = newClient(e.transport)
+	e.names = newResolver(e.log)
+	if dial == nil {
+		e.dial = e.names.dial
+	}
 	e.gates, e.endGates = context.WithCancelCause(context.Background())
 	e.notices, e.endNotices = context.WithCancelCause(context.Background())
-	for _, a := range []Action{OnConnect, OnClose, OnPublish, OnUnpublish, OnPlay, OnStop, OnDVR} {
+	for _, a := range actions {
 		e.counters[a] = new(Counts)
 	}
 	return e
@@ -112,8 +128,29 @@ func (e *Engine) Client() *Client { return &Client{engine: e} }
 func (e *Engine) TellFile(ev Event) {
 	rules, _ := e.rules(ev.Vhost)
 	if urls := rules.urls(ev.Action); len(urls) > 0 {
-		e.tell(nil, &ev, rules, urls)
+		var none *begin
+		e.tell(notice{ev: &ev, id: none.endID(), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString), urls: urls, rules: rules})
 	}
+}
+
+// rulesOf returns the rules for calls about a vhost's notices: those in force,
+// with their secrets and TLS options; for a vhost that is gone the defaults.
+func (e *Engine) rulesOf(vhost string) *Rules {
+	if r, _ := e.rules(vhost); r != nil {
+		return r
+	}
+	return &Rules{}
+}
+
+func (e *Engine) hash(s streamKey) uint64 { return maphash.Comparable(e.seed, s) }
+
+// lineOf names the line of an event at an endpoint: its client's, or for a
+// recording its stream's.
+func (e *Engine) lineOf(a Action, client uint64, s streamKey) uint64 {
+	if a == OnDVR {
+		return e.hash(s) | fileLine
+	}
+	return client
 }
 
 // Counters returns what happened since the start.
@@ -135,33 +172,16 @@ func (e *Engine) countLocked(a Action) *Counts {
 	return c
 }
 
-// endpointsLocked parses URLs. The cache is emptied when reloads have filled it.
-func (e *Engine) endpointsLocked(urls []string) []*endpoint {
-	all := make([]*endpoint, len(urls))
-	for i, raw := range urls {
-		ep := e.endpoints[raw]
-		if ep == nil {
-			if len(e.endpoints) >= maxEndpointCache {
-				clear(e.endpoints)
-			}
-			ep = parseEndpoint(raw)
-			e.endpoints[raw] = ep
-		}
-		all[i] = ep
-	}
-	return all
-}
-
 // Close refuses new events and the gates under way, delivers the notices that
-// wait until ctx ends, and returns when every goroutine of the engine is gone.
-// The error says how many notices were not delivered.
+// wait until ctx ends, or until only endpoints that fail are left, and returns
+// when every goroutine of the engine is gone. What the journal has is for the
+// next start; the error says how many notices are lost.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	if !e.closed {
 		e.closed = true
-		if e.pending == 0 {
-			close(e.drained)
-		}
+		e.lastTryLocked()
+		e.checkDrainedLocked()
 	}
 	e.mu.Unlock()
 	e.endGates(errClosed)
@@ -169,34 +189,73 @@ func (e *Engine) Close(ctx context.Context) error {
 	select {
 	case <-e.drained:
 	case <-ctx.Done():
-		e.abort()
+		e.mu.Lock()
+		e.aborted = true
+		e.mu.Unlock()
+		e.endNotices(errClosed)
 	}
 	e.calls.Wait()
 	e.endNotices(errClosed)
-	e.transport.CloseIdleConnections()
-
+	e.names.close()
 	e.mu.Lock()
-	drops, undelivered := e.dropsUnlogged, e.undelivered
+	for _, c := range e.transports {
+		c.CloseIdleConnections()
+	}
+	drops, j := e.dropsUnlogged, e.journal
 	e.dropsUnlogged = 0
 	e.mu.Unlock()
 	if drops > 0 {
 		e.log.Warn("http hook notices dropped", "count", drops)
 	}
-	if undelivered > 0 {
-		e.log.Warn("http hook events not delivered", "count", undelivered)
-		return fmt.Errorf("hook: %d events not delivered", undelivered)
+	if j != nil {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeJournal)
+		defer cancel()
+		if err := j.Close(within); err != nil {
+			e.log.Error("the journal of http hooks is not complete", "error", err.Error())
+		}
 	}
-	return nil
+	return e.account()
 }
 
-// abort gives up what waits and cuts what is under way.
-func (e *Engine) abort() {
+// lastTryLocked has everything that rests tried once more.
+func (e *Engine) lastTryLocked() {
+	for _, ep := range e.endpoints {
+		ep.breaker.until, ep.throttle.until = time.Time{}, time.Time{}
+		for _, ln := range ep.lines {
+			if ln.state == lineResting {
+				e.wakeLocked(ln)
+			}
+		}
+		e.pumpAllLocked(ep)
+	}
+}
+
+// account ends the books: what is left is on disk or lost.
+func (e *Engine) account() error {
 	e.mu.Lock()
-	e.aborted = true
-	for e.age.Len() > 0 {
-		e.undelivered++
-		e.dropLocked(e.age.Front().Value.(*notice))
+	left, kept := 0, 0
+	for _, ep := range e.endpoints {
+		for _, b := range []*breaker{&ep.breaker, &ep.throttle} {
+			if b.timer != nil {
+				b.timer.Stop()
+			}
+		}
+		for it := ep.oldest; it != nil; it = it.newer {
+			left++
+			if it.stored {
+				kept++
+			} else {
+				e.countLocked(it.name()).Dropped++
+			}
+		}
 	}
 	e.mu.Unlock()
-	e.endNotices(errClosed)
+	if kept > 0 {
+		e.log.Warn("http hook events wait in the journal for the next start", "count", kept, "dir", e.dir)
+	}
+	if lost := left - kept; lost > 0 {
+		e.log.Warn("http hook events not delivered", "count", lost)
+		return fmt.Errorf("hook: %d events not delivered", lost)
+	}
+	return nil
 }

@@ -48,6 +48,11 @@ type Event struct {
 	Error     string // left out when empty
 }
 
+// A streamKey names a stream.
+type streamKey struct{ vhost, app, stream string }
+
+func (ev *Event) streamKey() streamKey { return streamKey{ev.Vhost, ev.App, ev.Stream} }
+
 // ofStream reports whether the action is about one stream.
 func (a Action) ofStream() bool {
 	switch a {

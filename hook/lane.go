@@ -2,74 +2,157 @@ package hook
 
 import "container/list"
 
-// A laneKey says who shares a lane: gates never wait for notices, one vhost or
-// endpoint never for another.
-type laneKey struct {
-	vhost    string
-	endpoint string
-	gate     bool
+// A lane bounds the calls of notices under way: those of one vhost to one
+// endpoint. It exists while it has items. Guarded by Engine.mu.
+type lane struct {
+	vhost       string
+	ep          *endpoint
+	items       int // whose lane it is
+	workers     int // of the rules that came last
+	running     int
+	first, last *line // ready
 }
 
-// A lane bounds the calls under way. It exists only while somebody uses it.
-// Guarded by Engine.mu.
-type lane struct {
-	key     laneKey
+func (l *lane) enlist(ln *line, front bool) {
+	ln.lane = l
+	switch {
+	case l.first == nil:
+		l.first, l.last = ln, ln
+	case front:
+		ln.next, l.first.prev = l.first, ln
+		l.first = ln
+	default:
+		ln.prev, l.last.next = l.last, ln
+		l.last = ln
+	}
+}
+
+func (l *lane) unlist(ln *line) {
+	if ln.prev != nil {
+		ln.prev.next = ln.next
+	} else {
+		l.first = ln.next
+	}
+	if ln.next != nil {
+		ln.next.prev = ln.prev
+	} else {
+		l.last = ln.prev
+	}
+	ln.prev, ln.next = nil, nil
+}
+
+// laneLocked finds the lane of a vhost's notices to an endpoint.
+func (e *Engine) laneLocked(ep *endpoint, vhost string, workers int) *lane {
+	l := ep.lanes[vhost]
+	if l == nil {
+		l = &lane{vhost: vhost, ep: ep}
+		ep.lanes[vhost] = l
+	}
+	l.workers = workers
+	return l
+}
+
+// pumpLocked starts workers as long as there is work, room and hope.
+func (e *Engine) pumpLocked(l *lane) {
+	for l.running < l.workers {
+		ln := e.takeLocked(l)
+		if ln == nil {
+			return
+		}
+		l.running++
+		e.calls.Add(1)
+		go e.work(l, ln)
+	}
+}
+
+// takeLocked gives a worker its next line.
+func (e *Engine) takeLocked(l *lane) *line {
+	ln := l.first
+	if ln == nil || e.aborted || l.running > l.workers {
+		return nil
+	}
+	if !e.passLocked(l.ep) {
+		if e.closed {
+			e.giveUpLocked(l.ep)
+		}
+		return nil
+	}
+	l.unlist(ln)
+	ln.state = lineRunning
+	return ln
+}
+
+func (e *Engine) pumpAllLocked(ep *endpoint) {
+	for _, l := range ep.lanes {
+		e.pumpLocked(l)
+	}
+}
+
+// giveUpLocked parks all that waits for an endpoint that does not answer.
+func (e *Engine) giveUpLocked(ep *endpoint) {
+	for _, ln := range ep.lines {
+		if ln.state == lineReady || ln.state == lineResting {
+			e.parkLocked(ln)
+		}
+	}
+}
+
+// gates bounds the gates of one vhost at one endpoint: so many are asked, so
+// many wait. It exists while there are any. Guarded by Engine.mu.
+type gates struct {
+	vhost   string
+	ep      *endpoint
 	workers int // of the rules that came last
 	running int
 	waiting list.List // of *ticket, next first
 }
 
-// A ticket is one place in a lane: first waiting, then running, until
+// A ticket is one place among the gates: first waiting, then running, until
 // leaveLocked gives it back.
 type ticket struct {
-	lane  *lane
-	elem  *list.Element // in lane.waiting; nil once running
-	grant func()        // called with Engine.mu held: must not block
+	gates   *gates
+	elem    *list.Element // in gates.waiting; nil once running
+	granted chan struct{} // closed then
 }
 
-// enterLocked asks for a place. grant is called when it is given, perhaps before
-// enterLocked returns. It returns nil when limit tickets wait already.
-func (e *Engine) enterLocked(key laneKey, workers, limit int, first bool, grant func()) *ticket {
-	l := e.lanes[key]
-	if l == nil {
-		l = &lane{key: key}
-		e.lanes[key] = l
+// enterLocked asks for a place. It returns nil when too many wait already.
+func (e *Engine) enterLocked(ep *endpoint, vhost string, r *Rules) *ticket {
+	g := ep.gates[vhost]
+	if g == nil {
+		g = &gates{vhost: vhost, ep: ep}
+		ep.gates[vhost] = g
 	}
-	l.workers = workers
-	if l.running >= l.workers && l.waiting.Len() >= limit {
+	g.workers = r.workers()
+	if g.running >= g.workers && g.waiting.Len() >= r.queue() {
 		return nil
 	}
-	t := &ticket{lane: l, grant: grant}
-	if first {
-		t.elem = l.waiting.PushFront(t)
-	} else {
-		t.elem = l.waiting.PushBack(t)
-	}
-	e.grantLocked(l)
+	t := &ticket{gates: g, granted: make(chan struct{})}
+	t.elem = g.waiting.PushBack(t)
+	g.grant()
 	return t
 }
 
 // leaveLocked gives a ticket back, in whichever state it is.
 func (e *Engine) leaveLocked(t *ticket) {
-	l := t.lane
+	g := t.gates
 	if t.elem != nil {
-		l.waiting.Remove(t.elem)
+		g.waiting.Remove(t.elem)
 		t.elem = nil
 	} else {
-		l.running--
+		g.running--
 	}
-	e.grantLocked(l)
-	if l.running == 0 && l.waiting.Len() == 0 {
-		delete(e.lanes, l.key)
+	g.grant()
+	if g.running == 0 && g.waiting.Len() == 0 {
+		delete(g.ep.gates, g.vhost)
 	}
 }
 
-func (e *Engine) grantLocked(l *lane) {
-	for l.running < l.workers && l.waiting.Len() > 0 && !e.aborted {
-		t := l.waiting.Front().Value.(*ticket)
-		l.waiting.Remove(t.elem)
+func (g *gates) grant() {
+	for g.running < g.workers && g.waiting.Len() > 0 {
+		t := g.waiting.Front().Value.(*ticket)
+		g.waiting.Remove(t.elem)
 		t.elem = nil
-		l.running++
-		t.grant()
+		g.running++
+		close(t.granted)
 	}
 }

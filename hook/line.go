@@ -1,93 +1,188 @@
 package hook
 
 import (
-	"math"
-	"slices"
+	"container/list"
+	"time"
+
+	"srs/hook/journal"
 )
 
-// A line keeps the order of what belongs together: one client, or the files of
-// one stream. Its first item is in work, the others wait. Guarded by Engine.mu.
+// A line keeps the order of what belongs together at one endpoint: one client,
+// or the recordings of one stream. Its first item is in work, the others wait.
+// It exists while it has items. Guarded by Engine.mu.
 //
-//	gate:   waiting -> turn closed -> finished by Ask
-//	notice: waiting -> in a lane -> under way -> (next URL: in a lane) -> finished
+//	gate:   waiting -> turn closed -> removed by ask
+//	notice: waiting -> stored (or told that the disk fails) -> ready -> running -> removed
+//	                                                             ^-- resting <--|
 type line struct {
-	items  []*item
-	ticket *ticket   // of the first item, if that is a notice
-	urgent bool      // a gate waits for an end in here: go first in every lane
-	file   streamKey // set if Engine.files holds the line
+	id          uint64
+	ep          *endpoint
+	first, last *item
+	state       lineState
+	urgent      bool // a gate waits for an end in here: go first
+	tries       int  // of the first item
+	rest        *time.Timer
+	lane        *lane // while it is ready or running
+	prev, next  *line // in lane, while it is ready
 }
 
-// An item is a notice, or the place of a gate.
+type lineState uint8
+
+const (
+	lineIdle    lineState = iota // nothing can be done: a gate's turn, or the journal's
+	lineReady                    // in its lane
+	lineRunning                  // a call is under way
+	lineResting                  // until the next try
+	lineParked                   // the engine closes; the journal has it
+)
+
+// fileLine marks the ids of lines of recordings; a client's has 53 bits.
+const fileLine = 1 << 63
+
+// An item is an event on its way to one URL, or the place of a gate. There may
+// be a million of them: what they say is on disk, or in payload.
 type item struct {
-	notice *notice
-	turn   chan struct{} // gate: closed by advanceLocked when it is first
+	line         *line
+	prev, next   *item         // in line
+	turn         chan struct{} // a gate's: closed when it is first
+	older, newer *item         // in endpoint.oldest … newest
+
+	// Of notices only.
+	told    int64 // ms since 1970
+	seq     uint64
+	lane    *lane
+	payload []byte         // nil: at place
+	entry   *journal.Entry // on its way to the disk; nil: not, or there
+	place   journal.Place
+	closes  *begin        // ended once this is stored
+	loose   *list.Element // in Engine.loose, while only the memory has it
+	ending  *ending       // that gates may wait for
+	size    int32         // of the payload
+	action  int8
+	stored  bool // at place
+	ready   bool // may be delivered
+	kept    bool // counted in Engine.kept
+	gone    bool // finished before it was stored
+	begun   bool // a call was made
 }
 
-// A streamKey names a stream.
-type streamKey struct{ vhost, app, stream string }
+func (it *item) name() Action { return actions[it.action] }
 
-func (ev *Event) streamKey() streamKey { return streamKey{ev.Vhost, ev.App, ev.Stream} }
-
-func (e *Engine) joinLocked(l *line, it *item) {
-	l.items = append(l.items, it)
-	if len(l.items) == 1 {
-		e.advanceLocked(l)
+// joinLocked puts an item at the end of a line, made if need be.
+func (e *Engine) joinLocked(ep *endpoint, id uint64, it *item) {
+	ln := ep.lines[id]
+	if ln == nil {
+		ln = &line{id: id, ep: ep}
+		ep.lines[id] = ln
+	}
+	it.line = ln
+	if it.prev = ln.last; it.prev != nil {
+		it.prev.next = it
+	} else {
+		ln.first = it
+	}
+	ln.last = it
+	if ln.first == it {
+		e.advanceLocked(ln)
 	}
 }
 
-// removeLocked takes an item out, wherever it stands.
-func (e *Engine) removeLocked(l *line, it *item) {
-	i := slices.Index(l.items, it)
-	if i < 0 {
+// removeLocked takes an item out, wherever it stands. Of a line that is running
+// only the worker removes the first.
+func (e *Engine) removeLocked(it *item) {
+	ln := it.line
+	first := ln.first == it
+	if it.prev != nil {
+		it.prev.next = it.next
+	} else {
+		ln.first = it.next
+	}
+	if it.next != nil {
+		it.next.prev = it.prev
+	} else {
+		ln.last = it.prev
+	}
+	it.prev, it.next = nil, nil
+	if !first {
 		return
 	}
-	if i > 0 {
-		l.items = slices.Delete(l.items, i, i+1)
+	switch ln.state {
+	case lineReady:
+		ln.lane.unlist(ln)
+	case lineResting:
+		ln.rest.Stop()
+	case lineParked:
 		return
 	}
-	if l.ticket != nil {
-		t := l.ticket
-		l.ticket = nil
-		e.leaveLocked(t)
-	}
-	l.items[0] = nil
-	l.items = l.items[1:]
-	e.advanceLocked(l)
+	ln.state, ln.tries = lineIdle, 0
+	e.advanceLocked(ln)
 }
 
-// advanceLocked puts the first item to work.
-func (e *Engine) advanceLocked(l *line) {
-	switch {
-	case len(l.items) == 0:
-		l.items, l.urgent = nil, false
-		if l.file != (streamKey{}) {
-			delete(e.files, l.file)
+// advanceLocked puts the first item of an idle line to work, if it can be.
+func (e *Engine) advanceLocked(ln *line) {
+	switch it := ln.first; {
+	case ln.state != lineIdle:
+	case it == nil:
+		delete(ln.ep.lines, ln.id)
+	case it.turn != nil:
+		close(it.turn)
+	case it.ready:
+		e.offerLocked(ln)
+	}
+}
+
+// offerLocked puts a line into the lane of its first item, a notice.
+func (e *Engine) offerLocked(ln *line) {
+	ln.state = lineReady
+	ln.first.lane.enlist(ln, ln.urgent)
+	e.pumpLocked(ln.first.lane)
+}
+
+// restLocked has a line wait before the next try.
+func (e *Engine) restLocked(ln *line, d time.Duration) {
+	ln.state = lineResting
+	ln.rest = time.AfterFunc(d, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if ln.state == lineResting {
+			e.wakeLocked(ln)
 		}
-	case l.items[0].notice == nil:
-		close(l.items[0].turn)
-	default:
-		e.offerLocked(l)
-	}
-}
-
-// offerLocked puts the first item, a notice, into the lane of its next URL.
-func (e *Engine) offerLocked(l *line) {
-	if e.aborted {
-		return
-	}
-	n := l.items[0].notice
-	key := laneKey{vhost: n.vhost, endpoint: n.endpoints[n.next].key}
-	l.ticket = e.enterLocked(key, n.rules.workers(), math.MaxInt, l.urgent, func() {
-		e.unageLocked(n)
-		e.calls.Add(1)
-		go e.deliver(n)
 	})
 }
 
+// wakeLocked ends a rest.
+func (e *Engine) wakeLocked(ln *line) {
+	ln.rest.Stop()
+	ln.state = lineIdle
+	e.advanceLocked(ln)
+}
+
 // hurryLocked moves a line ahead of the others, for the gate that waits for it.
-func (e *Engine) hurryLocked(l *line) {
-	l.urgent = true
-	if t := l.ticket; t != nil && t.elem != nil {
-		t.lane.waiting.MoveToFront(t.elem)
+func (e *Engine) hurryLocked(ln *line) {
+	ln.urgent = true
+	switch ln.state {
+	case lineReady:
+		ln.lane.unlist(ln)
+		ln.state = lineIdle
+		e.advanceLocked(ln)
+	case lineResting:
+		e.wakeLocked(ln)
 	}
+}
+
+// parkLocked leaves a line to the next start.
+func (e *Engine) parkLocked(ln *line) {
+	switch ln.state {
+	case lineReady:
+		ln.lane.unlist(ln)
+	case lineResting:
+		ln.rest.Stop()
+	}
+	ln.state = lineParked
+	for it := ln.first; it != nil; it = it.next {
+		if it.turn == nil {
+			e.parked++
+		}
+	}
+	e.checkDrainedLocked()
 }

@@ -65,9 +65,17 @@ func closeNow(t testing.TB, e *Engine) {
 	e.Close(ctx)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.lanes)+len(e.files)+len(e.ends)+e.age.Len()+e.ageBytes+e.pending != 0 && !e.aborted {
-		t.Errorf("left after Close: %d lanes, %d file lines, %d ends, %d notices, %d bytes, %d pending",
-			len(e.lanes), len(e.files), len(e.ends), e.age.Len(), e.ageBytes, e.pending)
+	if e.pending > 0 && e.pending == e.parked || e.aborted {
+		return // left to the next start
+	}
+	for _, ep := range e.endpoints {
+		if len(ep.lines)+len(ep.lanes)+len(ep.gates)+len(ep.ends)+ep.pending+ep.bytes != 0 || ep.oldest != nil {
+			t.Errorf("left of %s after Close: %d lines, %d lanes, %d gates, %d ends, %d notices, %d bytes",
+				ep.key, len(ep.lines), len(ep.lanes), len(ep.gates), len(ep.ends), ep.pending, ep.bytes)
+		}
+	}
+	if e.pending+e.loose.Len()+e.looseBytes+e.kept != 0 {
+		t.Errorf("left after Close: %d pending, %d loose, %d bytes, %d kept", e.pending, e.loose.Len(), e.looseBytes, e.kept)
 	}
 }
 

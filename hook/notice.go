@@ -1,235 +1,340 @@
 package hook
 
 import (
-	"container/list"
 	"context"
-	"crypto/rand"
 	"log/slog"
-	"slices"
 	"time"
+
+	"srs/hook/journal"
 )
 
-// Our own choices: what notices may hold of the memory while they wait. Beyond,
-// the oldest goes: it is the most likely to belong to an endpoint that is down,
-// so that the notices of the others stay.
+// Our own choices for what waits. What only the memory has is bounded by the
+// first two: without a journal that is everything, with one what the disk does
+// not take at the moment. The others bound one endpoint. Beyond, the oldest goes.
 const (
-	maxNotices     = 100_000
-	maxNoticeBytes = 64 << 20
-	noticeOverhead = 512 // bytes a notice costs besides its body, about
+	maxLoose      = 100_000
+	maxLooseBytes = 64 << 20
+	maxPending    = 1_000_000
+	maxBytes      = 256 << 20
+	itemOverhead  = 512 // bytes a notice costs besides its payload, about
+
+	maxKept = 8 << 20 // bytes of payloads that are on disk and in memory too
 
 	dropLogEvery = time.Second
 )
 
-// A notice is one event on its way to its endpoints.
+// A notice is one event, before it is split by URLs.
 type notice struct {
-	// Static once queued.
-	line      *line
-	item      *item
-	action    Action
-	client    uint64
-	vhost     string
-	stream    streamKey
-	id        string // webhook-id
-	body      []byte
-	rules     *Rules
-	endpoints []*endpoint
-
-	// Guarded by Engine.mu.
-	next   int           // which endpoint
-	failed bool          // at one of them
-	age    *list.Element // in Engine.age while no call is under way
+	ev    *Event
+	id    string // webhook-id
+	body  []byte
+	urls  []string
+	rules *Rules
+	begin *begin  // that it ends; nil: none
+	await *endKey // who waits for it; nil: as usual
 }
 
-func (n *notice) size() int { return len(n.body) + noticeOverhead }
-
-// tell puts an event into a line. It copies what it needs and never blocks.
-func (e *Engine) tell(l *line, ev *Event, rules *Rules, urls []string) {
-	n := &notice{
-		action: ev.Action, client: ev.ClientID, vhost: ev.Vhost, stream: ev.streamKey(),
-		id: rand.Text(), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString), rules: rules,
-	}
-	n.item = &item{notice: n}
+// tell queues a notice. It never blocks.
+func (e *Engine) tell(n notice) {
 	e.mu.Lock()
-	e.queueLocked(l, n, urls)
+	e.queueLocked(n)
 	drops := e.dropsToLogLocked()
-	waiting, bytes := e.age.Len(), e.ageBytes
+	waiting, bytes := e.loose.Len(), e.looseBytes
 	e.mu.Unlock()
 	if drops > 0 {
-		e.log.Warn("http hook notices dropped", "count", drops, "waiting", waiting, "bytes", bytes)
+		e.log.Warn("http hook notices dropped: too many wait for an endpoint, the oldest go",
+			"count", drops, "waiting", waiting, "bytes", bytes)
 	}
 }
 
-func (e *Engine) queueLocked(l *line, n *notice, urls []string) {
-	count := e.countLocked(n.action)
-	count.Told++
+func (e *Engine) queueLocked(n notice) {
+	count := e.countLocked(n.ev.Action)
 	if e.closed {
-		count.Dropped++
-		e.dropsUnlogged++
+		count.Told += uint64(len(n.urls))
+		count.Dropped += uint64(len(n.urls))
+		e.dropsUnlogged += len(n.urls)
 		return
 	}
-	if l == nil {
-		l = e.fileLineLocked(n.stream)
+	stream := n.ev.streamKey()
+	for i, url := range n.urls {
+		count.Told++
+		t := e.targetLocked(url)
+		ep := e.endpointLocked(t.key)
+		rec := told{
+			At: time.Now(), ID: n.id, Action: n.ev.Action, Client: n.ev.ClientID, Stream: stream, URL: url, Body: n.body,
+		}
+		it := &item{told: rec.At.UnixMilli(), action: int8(n.ev.Action.index())}
+		if i == len(n.urls)-1 && n.begin != nil && n.begin.seq != 0 {
+			it.closes, rec.Closes = n.begin, n.begin.seq
+		}
+		it.payload = rec.append(make([]byte, 0, len(n.body)+len(n.id)+len(url)+128))
+		it.size = int32(len(it.payload))
+		it.loose = e.loose.PushBack(it)
+		e.looseBytes += int(it.size) + itemOverhead
+		e.storeLocked(it)
+		await := n.await
+		if await == nil && n.ev.Action == OnUnpublish {
+			await = &endKey{stream: e.hash(stream)}
+		}
+		it.lane = e.laneLocked(ep, stream.vhost, n.rules.workers())
+		e.addLocked(ep, it, e.lineOf(n.ev.Action, n.ev.ClientID, stream), await)
 	}
-	n.line = l
-	n.endpoints = e.endpointsLocked(urls)
+	for e.loose.Len() > maxLoose || e.looseBytes > maxLooseBytes {
+		if !e.dropOldestLooseLocked() {
+			break
+		}
+	}
+}
+
+// storeLocked sends an item to the journal. Without one, or while the disk
+// fails, it may be delivered at once.
+func (e *Engine) storeLocked(it *item) {
+	it.ready = e.journal == nil || e.untrusted
+	if e.journal == nil || len(it.payload) > journal.MaxPayload {
+		it.ready = true
+		if it.closes != nil {
+			e.settleLocked(it.closes)
+			it.closes = nil
+		}
+		return
+	}
+	it.entry = &journal.Entry{Kind: recordNotice, Payload: it.payload, Hold: true, Owner: it}
+	e.journal.Append(it.entry)
+	it.seq = it.entry.Seq
+}
+
+// addLocked gives an item its places: in the endpoint's order of age, in its
+// line, and before the gates that have to wait for it.
+func (e *Engine) addLocked(ep *endpoint, it *item, line uint64, await *endKey) {
+	it.lane.items++
 	e.pending++
-	e.ageLocked(n, true)
-	e.awaitEndLocked(n)
-	e.joinLocked(l, n.item)
-	for e.age.Len() > maxNotices || e.ageBytes > maxNoticeBytes {
-		e.dropLocked(e.age.Front().Value.(*notice))
-		e.dropsUnlogged++
+	ep.pending++
+	ep.bytes += int(it.size)
+	if it.older = ep.newest; it.older != nil {
+		it.older.newer = it
+	} else {
+		ep.oldest = it
+	}
+	ep.newest = it
+	if await != nil {
+		e.awaitLocked(ep, it, *await)
+	}
+	e.joinLocked(ep, line, it)
+	for drop := ep.oldest; drop != nil && (ep.pending > maxPending || ep.bytes > maxBytes); {
+		next := drop.newer
+		if !drop.running() {
+			e.finishLocked(drop, Dropped)
+			e.dropsUnlogged++
+		}
+		drop = next
 	}
 }
 
-// fileLineLocked finds the line of a stream's recordings. It lives while it has items.
-func (e *Engine) fileLineLocked(key streamKey) *line {
-	l := e.files[key]
-	if l == nil {
-		l = &line{file: key}
-		e.files[key] = l
+func (it *item) running() bool { return it.line.first == it && it.line.state == lineRunning }
+
+func (e *Engine) dropOldestLooseLocked() bool {
+	for el := e.loose.Front(); el != nil; el = el.Next() {
+		if it := el.Value.(*item); !it.running() {
+			e.finishLocked(it, Dropped)
+			e.dropsUnlogged++
+			return true
+		}
 	}
-	return l
+	return false
 }
 
-// deliver makes one call of a notice, the one its lane granted.
-func (e *Engine) deliver(n *notice) {
+// work makes the calls of one worker's place in a lane, line after line.
+func (e *Engine) work(l *lane, ln *line) {
 	defer e.calls.Done()
-	ep := n.endpoints[n.next]
-	ctx, cancel := context.WithTimeout(e.notices, n.rules.timeout())
+	for ln != nil {
+		e.deliver(ln)
+		e.mu.Lock()
+		if ln = e.takeLocked(l); ln == nil {
+			l.running--
+			e.dropLaneLocked(l)
+		}
+		e.mu.Unlock()
+	}
+}
+
+// deliver makes one call: of the first item of a line that is running.
+func (e *Engine) deliver(ln *line) {
+	it := ln.first
+	rec, t, err := e.read(it)
+	if err != nil {
+		e.log.Error("http hook notice lost: the journal cannot be read", "action", string(it.name()),
+			"endpoint", ln.ep.key, "error", err.Error())
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.finishLocked(it, Dropped)
+		return
+	}
+	rules := e.rulesOf(rec.Stream.vhost)
+	ctx, cancel := context.WithTimeout(e.notices, rules.timeout())
 	defer cancel()
 	started := time.Now()
-	a, refusal := e.call(ctx, ep, n.id, n.body)
+	a, refusal := e.call(ctx, t, rules, rec.ID, rec.Body)
+	took := time.Since(started)
 	done := refusal == nil && a.took()
 	if refusal == nil {
 		refusal = a.verdict()
 	}
-	e.logNotice(n, ep, done, refusal, time.Since(started))
 
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	t := n.line.ticket
-	n.line.ticket = nil
-	// Last, so that an urgent line is back in the lane before the next is granted.
-	defer e.leaveLocked(t)
-	if !done && e.aborted {
-		e.countLocked(n.action).Dropped++
-		e.undelivered++
-		e.finishLocked(n)
-		return
+	ep, counts := ln.ep, &ln.ep.tallies[it.action]
+	tries := ln.tries + 1
+	var change, throttled string
+	if ctx.Err() == nil || e.notices.Err() == nil {
+		change = e.heardLocked(ep, a.status != 0 || t.err != nil)
+		if a.status != 0 {
+			throttled = e.laterLocked(ep, done, a.retryAfter)
+		}
 	}
-	n.failed = n.failed || !done
-	e.endArrivedLocked(n, ep)
-	n.next++
 	switch {
-	case n.next < len(n.endpoints) && e.aborted:
-		e.countLocked(n.action).Dropped++
-		e.undelivered++
-		e.finishLocked(n)
-	case n.next < len(n.endpoints):
-		e.ageLocked(n, false)
-		e.offerLocked(n.line)
-	case n.failed:
-		e.countLocked(n.action).Failed++
-		e.finishLocked(n)
+	case done && refusal == nil:
+		counts.count(Delivered, took)
+		e.finishLocked(it, Delivered)
+	case done:
+		counts.count(Objected, took)
+		e.finishLocked(it, Objected)
+	case t.err != nil, rules.NoRetry && !e.aborted:
+		counts.count(Failed, took)
+		e.finishLocked(it, Failed)
 	default:
-		e.countLocked(n.action).Delivered++
-		e.finishLocked(n)
+		counts.count(Retried, took)
+		ln.tries = tries
+		switch {
+		case e.closed:
+			e.parkLocked(ln)
+		case a.status != 0:
+			e.restLocked(ln, max(backoff(tries, maxBackoff), a.retryAfter))
+		default:
+			e.restLocked(ln, backoff(tries, maxProbe))
+		}
 	}
+	e.mu.Unlock()
+	e.logNotice(rec, t, done, t.err != nil || rules.NoRetry, tries, refusal, took)
+	e.logEndpoint(ep, change, notNil(refusal, a.status == 0))
+	e.logEndpoint(ep, throttled, notNil(refusal, !done))
 }
 
-// dropLocked gives a notice up that no call is under way for.
-func (e *Engine) dropLocked(n *notice) {
-	e.unageLocked(n)
-	e.countLocked(n.action).Dropped++
-	e.finishLocked(n)
+func notNil(r *Refusal, bad bool) *Refusal {
+	if bad {
+		return r
+	}
+	return nil
 }
 
-// finishLocked takes a notice out of everything.
-func (e *Engine) finishLocked(n *notice) {
-	for ; n.next < len(n.endpoints); n.next++ {
-		e.endArrivedLocked(n, n.endpoints[n.next])
+// read finds out what an item says.
+func (e *Engine) read(it *item) (*told, *target, error) {
+	e.mu.Lock()
+	payload, place := it.payload, it.place
+	e.mu.Unlock()
+	if payload == nil {
+		var err error
+		if payload, err = e.journal.Read(place); err != nil {
+			return nil, nil, err
+		}
 	}
-	e.removeLocked(n.line, n.item)
+	rec, err := parseTold(payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return rec, e.targetLocked(rec.URL), nil
+}
+
+// finishLocked takes a notice out of everything. A running line's first item is
+// finished by its worker only.
+func (e *Engine) finishLocked(it *item, o Outcome) {
+	count, ep := e.countLocked(it.name()), it.line.ep
+	switch o {
+	case Delivered, Objected:
+		count.Delivered++
+	case Failed:
+		count.Failed++
+	default:
+		count.Dropped++
+		ep.tallies[it.action].outcomes[Dropped].Add(1)
+	}
+	if it.older != nil {
+		it.older.newer = it.newer
+	} else {
+		ep.oldest = it.newer
+	}
+	if it.newer != nil {
+		it.newer.older = it.older
+	} else {
+		ep.newest = it.older
+	}
+	it.older, it.newer = nil, nil
+	ep.pending--
+	ep.bytes -= int(it.size)
+	e.tightenLocked(it)
+	e.forgetLocked(it, o)
+	if it.ending != nil {
+		it.ending.heardLocked(ep, it)
+	}
+	if it.line.state == lineParked {
+		e.parked--
+	}
+	e.removeLocked(it)
+	it.lane.items--
+	e.dropLaneLocked(it.lane)
 	e.pending--
-	if e.closed && e.pending == 0 {
+	e.checkDrainedLocked()
+}
+
+// tightenLocked ends the counting of an item's payload.
+func (e *Engine) tightenLocked(it *item) {
+	if it.loose != nil {
+		e.loose.Remove(it.loose)
+		it.loose = nil
+		e.looseBytes -= int(it.size) + itemOverhead
+	}
+	if it.kept {
+		it.kept = false
+		e.kept -= int(it.size)
+	}
+}
+
+func (e *Engine) dropLaneLocked(l *lane) {
+	if l.items == 0 && l.running == 0 && l.ep.lanes[l.vhost] == l {
+		delete(l.ep.lanes, l.vhost)
+	}
+}
+
+func (e *Engine) checkDrainedLocked() {
+	if e.closed && !e.isDrained && e.pending == e.parked {
+		e.isDrained = true
 		close(e.drained)
 	}
 }
 
-func (e *Engine) ageLocked(n *notice, newest bool) {
-	if newest {
-		n.age = e.age.PushBack(n)
-	} else {
-		n.age = e.age.PushFront(n)
-	}
-	e.ageBytes += n.size()
-}
-
-func (e *Engine) unageLocked(n *notice) {
-	e.age.Remove(n.age)
-	n.age = nil
-	e.ageBytes -= n.size()
-}
-
-// An endKey names a stream as one endpoint knows it.
-type endKey struct {
-	stream   streamKey
-	endpoint string
-}
-
-// An unpublish is the on_unpublish notices of one stream that one endpoint
-// still has to hear.
-type unpublish struct {
-	notices []*notice     // one entry for each URL
-	heard   chan struct{} // closed when notices is empty
-}
-
-func (e *Engine) awaitEndLocked(n *notice) {
-	if n.action != OnUnpublish {
-		return
-	}
-	for _, ep := range n.endpoints {
-		key := endKey{n.stream, ep.key}
-		u := e.ends[key]
-		if u == nil {
-			u = &unpublish{heard: make(chan struct{})}
-			e.ends[key] = u
-		}
-		u.notices = append(u.notices, n)
-	}
-}
-
-// endArrivedLocked notes that an on_unpublish was handed over, or given up.
-func (e *Engine) endArrivedLocked(n *notice, ep *endpoint) {
-	if n.action != OnUnpublish {
-		return
-	}
-	key := endKey{n.stream, ep.key}
-	u := e.ends[key]
-	i := slices.Index(u.notices, n)
-	u.notices = slices.Delete(u.notices, i, i+1)
-	if len(u.notices) == 0 {
-		delete(e.ends, key)
-		close(u.heard)
-	}
-}
-
-func (e *Engine) logNotice(n *notice, ep *endpoint, done bool, r *Refusal, took time.Duration) {
+func (e *Engine) logNotice(n *told, t *target, done, last bool, tries int, r *Refusal, took time.Duration) {
 	level, text, reason, detail := slog.LevelDebug, " delivered", "", ""
 	if r != nil {
 		level, reason, detail = slog.LevelWarn, r.Reason, r.Detail
 		text = " delivered, answered with a refusal"
 	}
 	if !done {
-		level, text = slog.LevelWarn, " failed"
+		text = " failed, to be repeated"
+		if last {
+			text = " failed"
+		} else if tries > 1 {
+			level = slog.LevelDebug // the first failure is told, and the breaker's
+		}
 	}
 	if !e.log.Enabled(context.Background(), level) {
 		return
 	}
 	attrs := []any{
-		"client", n.client, "action", string(n.action), "url", ep.masked, "vhost", clip(n.stream.vhost),
-		"app", clip(n.stream.app), "stream", clip(n.stream.stream), "took", took.Round(10 * time.Microsecond),
+		"client", n.Client, "action", string(n.Action), "url", t.masked, "vhost", clip(n.Stream.vhost),
+		"app", clip(n.Stream.app), "stream", clip(n.Stream.stream), "took", took.Round(10 * time.Microsecond),
+	}
+	if tries > 1 {
+		attrs = append(attrs, "tries", tries)
 	}
 	if reason != "" {
 		attrs = append(attrs, "reason", reason)
@@ -240,7 +345,7 @@ func (e *Engine) logNotice(n *notice, ep *endpoint, done bool, r *Refusal, took 
 	if detail != "" {
 		attrs = append(attrs, "detail", detail)
 	}
-	e.log.Log(context.Background(), level, "http hook "+string(n.action)+text, attrs...)
+	e.log.Log(context.Background(), level, "http hook "+string(n.Action)+text, attrs...)
 }
 
 // dropsToLogLocked returns how many drops a log line is due for: at most one a

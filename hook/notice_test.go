@@ -216,6 +216,7 @@ func TestUnpublishPending(t *testing.T) {
 		io.WriteString(w, "0")
 	}
 	r := all("http://h/")
+	r.NoRetry = true
 	bubble(t, Options{Rules: rulesOf(r)}, h, func(t *testing.T, e *Engine) {
 		e.Client().Tell(event(OnUnpublish, 1, "s"))
 		<-time.After(4 * time.Second)
@@ -287,14 +288,14 @@ func TestNoticeOutcomes(t *testing.T) {
 		log   string
 	}{
 		{"/ok", Counts{Told: 1, Delivered: 1}, "http hook on_stop delivered\""},
-		{"/500 /ok", Counts{Told: 1, Failed: 1}, "http hook on_stop delivered\""},
+		{"/500 /ok", Counts{Told: 2, Delivered: 1, Failed: 1}, "http hook on_stop delivered\""},
 		{"/429", Counts{Told: 1, Failed: 1}, "reason=hook.status status=429"},
 		{"/big", Counts{Told: 1, Failed: 1}, "reason=hook.too_big status=200"},
 		{"/404", Counts{Told: 1, Delivered: 1}, "answered with a refusal"},
-		{"/no /no", Counts{Told: 1, Delivered: 1}, `reason=hook.denied status=200 detail="code 1"`},
+		{"/no /no", Counts{Told: 2, Delivered: 2}, `reason=hook.denied status=200 detail="code 1"`},
 	} {
 		var book logBook
-		r := &Rules{Enabled: true}
+		r := &Rules{Enabled: true, NoRetry: true}
 		for path := range strings.FieldsSeq(c.paths) {
 			r.OnStop = append(r.OnStop, "http://h"+path)
 		}

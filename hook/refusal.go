@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 )
@@ -15,7 +16,9 @@ const (
 	ReasonTooBig      = "hook.too_big"      // a header or body over the bound
 	ReasonRedirect    = "hook.redirect"     // never followed
 	ReasonTimeout     = "hook.timeout"      // the deadline passed
-	ReasonRefused     = "hook.refused"      // no connection: URL, name, address, TLS
+	ReasonRefused     = "hook.refused"      // no connection: URL, name, address
+	ReasonTLS         = "hook.tls"          // no connection: certificate, handshake
+	ReasonBreaker     = "hook.breaker"      // the endpoint has failed again and again: it was not called
 	ReasonOverload    = "hook.overload"     // too many gates wait for this endpoint
 	ReasonCanceled    = "hook.canceled"     // the caller gave up
 	ReasonClosed      = "hook.closed"       // the engine is closing
@@ -31,6 +34,25 @@ type Refusal struct {
 	Status int    // HTTP status, 0 when none arrived
 	Sent   bool   // a request went out: an endpoint may have said yes
 	Detail string
+}
+
+// undecided reports whether the endpoint had no say: it failed, or was not reached.
+func (r *Refusal) undecided() bool {
+	switch r.Reason {
+	case ReasonTimeout, ReasonRefused, ReasonTLS, ReasonBreaker, ReasonOverload:
+		return true
+	case ReasonBadResponse, ReasonTooBig:
+		return r.Status != http.StatusOK && r.Status != http.StatusCreated
+	case ReasonStatus:
+		return r.Status >= 500 || retryable(r.Status)
+	}
+	return false
+}
+
+// owed reports whether the end is owed although nobody said yes: the question
+// was given up when the endpoint had heard it.
+func (r *Refusal) owed() bool {
+	return r.Sent && (r.Reason == ReasonCanceled || r.Reason == ReasonClosed)
 }
 
 func (r *Refusal) Error() string {

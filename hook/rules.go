@@ -24,6 +24,10 @@ type Rules struct {
 	Workers        int           // calls under way at most, per vhost, endpoint, gate or notice
 	Queue          int           // gates waiting at most, likewise
 	ClientIDString bool          // send client_id as a string, as SRS 4.0 and later
+	NoRetry        bool          // a notice is tried once
+	AllowOnFail    bool          // a gate whose endpoint does not decide is accepted
+	Secrets        []Secret      // sign every call; several while they are changed
+	TLS            *TLS          // of https endpoints; nil: the system's roots
 }
 
 // urls returns whom to call; nobody when r is nil or hooks are off.
@@ -48,6 +52,21 @@ func (r *Rules) urls(a Action) []string {
 		return r.OnDVR
 	}
 	return nil
+}
+
+// on reports whether hooks are on at all.
+func (r *Rules) on() bool { return r != nil && r.Enabled }
+
+// setURLs sets whom to call about an end.
+func (r *Rules) setURLs(a Action, urls []string) {
+	switch a {
+	case OnClose:
+		r.OnClose = urls
+	case OnUnpublish:
+		r.OnUnpublish = urls
+	case OnStop:
+		r.OnStop = urls
+	}
 }
 
 func (r *Rules) timeout() time.Duration {

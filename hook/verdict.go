@@ -7,13 +7,15 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
 // An answer is what an endpoint said, body and all.
 type answer struct {
-	status int
-	body   []byte // at most maxBody
+	status     int
+	body       []byte        // at most maxBody
+	retryAfter time.Duration // what it asks for, capped; 0: nothing
 }
 
 // verdict returns nil for yes.
@@ -54,11 +56,30 @@ func (a answer) statusVerdict() *Refusal {
 // took reports whether a notice counts as delivered: the endpoint answered and
 // did not ask to come back. What it thinks of the event is its own business.
 func (a answer) took() bool {
-	switch a.status {
+	return a.status/100 == 2 || a.status/100 == 4 && !retryable(a.status)
+}
+
+// retryable are the statuses that ask to come back, besides 5xx.
+func retryable(status int) bool {
+	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false
+		return true
 	}
-	return a.status/100 == 2 || a.status/100 == 4
+	return false
+}
+
+// maxRetryAfter is how long an endpoint may send us away.
+const maxRetryAfter = 60 * time.Second
+
+// parseRetryAfter reads seconds or a date (RFC 9110 §10.2.3); anything else is 0.
+func parseRetryAfter(text string, now time.Time) time.Duration {
+	if s, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return min(time.Duration(s)*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(at.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
 }
 
 // readCode returns the code as it is written: the body itself, or the value

@@ -140,7 +140,7 @@ func FuzzVerdict(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		r := answer{status, body}.verdict()
+		r := answer{status: status, body: body}.verdict()
 		if r != nil {
 			return
 		}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestParseEndpoint(t *testing.T) {
+func TestParseTarget(t *testing.T) {
 	for _, c := range []struct {
 		raw, key, masked string
 		bad              bool
@@ -28,21 +28,21 @@ func TestParseEndpoint(t *testing.T) {
 		{raw: "", bad: true, key: "invalid", masked: ""},
 		{raw: "\x00", bad: true, key: "invalid", masked: "(invalid URL)"},
 	} {
-		ep := parseEndpoint(c.raw)
+		ep := parseTarget(c.raw)
 		if ep.key != c.key || ep.masked != c.masked || (ep.err != nil) != c.bad {
 			t.Errorf("%q: key %q masked %q err %v", c.raw, ep.key, ep.masked, ep.err)
 		}
 	}
 }
 
-func TestEndpointCacheIsBounded(t *testing.T) {
+func TestTargetCacheIsBounded(t *testing.T) {
 	e := testEngine(t, nil)
-	for i := range 3 * maxEndpointCache {
+	for i := range 3 * maxTargets {
 		e.mu.Lock()
-		e.endpointsLocked([]string{"http://h/" + strconv.Itoa(i)})
+		e.targetLocked("http://h/" + strconv.Itoa(i))
 		e.mu.Unlock()
 	}
-	if n := len(e.endpoints); n > maxEndpointCache {
+	if n := len(e.targets); n > maxTargets {
 		t.Errorf("%d URLs kept", n)
 	}
 }

@@ -1,0 +1,157 @@
+package hook
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Our own choices for names.
+const (
+	answerFresh   = 2 * time.Second // an answer this young is used without asking
+	answerPatient = time.Second     // then the last good answer is used instead
+	lookupTimeout = 5 * time.Second
+	maxNames      = 256 // kept
+)
+
+// A resolver finds addresses and keeps the last good answer of each name: a
+// name server that fails or hangs costs a second, not the decision.
+type resolver struct {
+	// Static after construction.
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	dialer net.Dialer
+	log    *slog.Logger
+
+	running sync.WaitGroup // lookups
+	ended   context.Context
+	end     context.CancelFunc
+
+	mu    sync.Mutex
+	names map[string]*answerOf
+}
+
+// An answerOf is what is known of one name. Guarded by resolver.mu.
+type answerOf struct {
+	good   []netip.Addr
+	at     time.Time // when good came
+	asking chan struct{}
+	err    error // of the last lookup
+	told   bool  // the log says that it fails
+}
+
+func newResolver(log *slog.Logger) *resolver {
+	r := &resolver{
+		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		},
+		dialer: net.Dialer{Timeout: connectTimeout},
+		log:    log, names: make(map[string]*answerOf),
+	}
+	r.ended, r.end = context.WithCancel(context.Background())
+	return r
+}
+
+// close ends the lookups under way. Nothing may dial any more.
+func (r *resolver) close() {
+	r.end()
+	r.running.Wait()
+}
+
+// dial connects to the first address of a name that answers.
+func (r *resolver) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if network == "unix" || err != nil {
+		return r.dialer.DialContext(ctx, network, addr)
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return r.dialer.DialContext(ctx, network, addr)
+	}
+	addrs, err := r.resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addrs {
+		var c net.Conn
+		if c, err = r.dialer.DialContext(ctx, network, net.JoinHostPort(a.Unmap().String(), port)); err == nil {
+			return c, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}
+
+// resolve returns a fresh answer, or the last good one when none comes.
+func (r *resolver) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	r.mu.Lock()
+	a := r.names[host]
+	if a == nil {
+		if len(r.names) >= maxNames {
+			clear(r.names)
+		}
+		a = new(answerOf)
+		r.names[host] = a
+	}
+	if a.good != nil && time.Since(a.at) < answerFresh {
+		defer r.mu.Unlock()
+		return a.good, nil
+	}
+	if a.asking == nil {
+		a.asking = make(chan struct{})
+		done := a.asking
+		r.running.Go(func() { r.ask(a, host, done) })
+	}
+	asking, has := a.asking, a.good != nil
+	r.mu.Unlock()
+	var patience <-chan time.Time
+	if has {
+		timer := time.NewTimer(answerPatient)
+		defer timer.Stop()
+		patience = timer.C
+	}
+	select {
+	case <-asking:
+	case <-patience:
+	case <-ctx.Done():
+		if !has {
+			return nil, ctx.Err()
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a.good != nil {
+		return a.good, nil
+	}
+	return nil, a.err
+}
+
+// ask looks a name up once, for all who wait.
+func (r *resolver) ask(a *answerOf, host string, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(r.ended, lookupTimeout)
+	defer cancel()
+	addrs, err := r.lookup(ctx, host)
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	}
+	r.mu.Lock()
+	a.err, a.asking = err, nil
+	tell := a.told != (err != nil) && a.good != nil
+	if tell {
+		a.told = err != nil
+	}
+	if err == nil {
+		a.good, a.at = addrs, time.Now()
+	}
+	r.mu.Unlock()
+	close(done)
+	switch {
+	case tell && err != nil:
+		r.log.Warn("http hook: a name is not resolved any more, its last address is used", "host", host, "error", clip(err.Error()))
+	case tell:
+		r.log.Info("http hook: the name is resolved again", "host", host)
+	}
+}

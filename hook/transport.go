@@ -1,0 +1,101 @@
+package hook
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Our own choices towards an endpoint.
+const (
+	connectTimeout = 3 * time.Second // as SRS 2.0, for each address
+	tlsTimeout     = 10 * time.Second
+
+	// idleTimeout is the whole answer to "at most four idle connections an
+	// endpoint beyond 5 s": none is. net/http reuses the latest first, so under
+	// load the connections needed stay and the surplus goes after 5 s; a call
+	// that comes later pays one handshake, shortened by TLS resumption.
+	idleTimeout    = 5 * time.Second
+	maxIdlePerHost = 256      // surplus connections are closed at once
+	maxHeader      = 32 << 10 // bytes of an answer's header
+	maxBody        = 64 << 10 // bytes of an answer's body
+	maxTransports  = 64       // sets of TLS options in use at the same time
+)
+
+// dialFunc is net.Dialer.DialContext, or a test's network.
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// newTransport makes the client that all calls with the same TLS options share.
+// HTTP/1.1 only: SRS's endpoints are small programs, and one call is one small
+// message.
+func newTransport(dial dialFunc, o *TLS) *http.Client {
+	t := &http.Transport{
+		Proxy:                  nil, // hooks never follow HTTP_PROXY
+		DialContext:            withSockets(dial),
+		TLSClientConfig:        o.config(),
+		TLSHandshakeTimeout:    tlsTimeout,
+		DisableCompression:     true, // a small body must not grow here
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		Protocols:              new(http.Protocols),
+	}
+	t.Protocols.SetHTTP1(true)
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// config is what net/http gets; o may be nil.
+func (o *TLS) config() *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(64)}
+	if o != nil {
+		c.RootCAs, c.ServerName = o.roots, o.serverName
+		if o.certificate != nil {
+			c.Certificates = []tls.Certificate{*o.certificate}
+		}
+	}
+	return c
+}
+
+func withSockets(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		if name, ok := strings.CutSuffix(host, socketDomain); ok {
+			path, err := hex.DecodeString(name)
+			if err != nil {
+				return nil, err
+			}
+			return dial(ctx, "unix", string(path))
+		}
+		return dial(ctx, network, addr)
+	}
+}
+
+// transport finds the client for a set of TLS options. A reload that changes
+// them makes a new one; the old ones go when they are too many.
+func (e *Engine) transport(o *TLS) *http.Client {
+	key := o.key()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.transports[key]
+	if c == nil {
+		if len(e.transports) >= maxTransports {
+			for k, old := range e.transports {
+				old.CloseIdleConnections()
+				delete(e.transports, k)
+			}
+		}
+		c = newTransport(e.dial, o)
+		e.transports[key] = c
+	}
+	return c
+}
