@@ -26,7 +26,8 @@ type span struct {
 	from        uint32 // in block.buf
 }
 
-func (r *Runs) reset() { r.Pieces, r.spans, r.Bytes, r.More = r.room[:0], r.places[:0], 0, false }
+// Clear empties them.
+func (r *Runs) Clear() { r.Pieces, r.spans, r.Bytes, r.More = r.room[:0], r.places[:0], 0, false }
 
 func (r *Runs) add(b *block, first, last, from uint32) {
 	piece := b.buf[from:b.index[last-1].end]
@@ -39,7 +40,7 @@ func (r *Runs) add(b *block, first, last, from uint32) {
 // to own what must be sent before that: headers, a new chunk size. With limit
 // 0 it finds no more than the rest of the message that was begun.
 func (p *Subscriber) Gather(r *Runs, own []byte, limit int) []byte {
-	r.reset()
+	r.Clear()
 	if p.paused {
 		return own
 	}

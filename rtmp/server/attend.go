@@ -2,137 +2,378 @@ package server
 
 import (
 	"io"
+	"math"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// look takes a player in, or ends one that was kicked.
-func (x *sender) look(p *player) {
-	if p.slot < 0 && !p.gone {
-		x.join(p)
+// look at a session that came by mail: it is new, was kicked, or has an answer
+// to its gate.
+func (x *loop) look(c *session) {
+	c.mu.Lock()
+	mine := c.loop == x
+	c.mu.Unlock()
+	if !mine {
+		return // another loop has it now, or it is over
 	}
-	if e := p.session.kicked.Load(); e != nil && p.slot >= 0 {
-		x.leave(p, e)
+	if c.slot < 0 && !c.gone {
+		x.enter(c)
+		x.settleDown(c)
 	}
-}
-
-func (x *sender) join(p *player) {
-	if n := len(x.free); n > 0 {
-		p.slot = x.free[n-1]
-		x.free = x.free[:n-1]
-	} else {
-		p.slot = int32(len(x.slots))
-		x.slots = append(x.slots, slot{})
+	if g := c.gate; g != nil {
+		select {
+		case refusal := <-g.answer:
+			x.decided(c, g, refusal)
+		default:
+		}
 	}
-	s := &x.slots[p.slot]
-	s.player = p
-	s.generation++
-	p.progress = x.now
-	x.enroll(p)
-	if err := x.control(p, unix.EPOLL_CTL_ADD); err != nil {
-		x.leave(p, &ending{reason: reasonReset, text: "epoll: " + err.Error(), expected: true})
-		return
-	}
-	b := p.session.pending // what came behind the play command
-	p.session.pending = nil
-	x.consume(p, b)
-}
-
-// control tells epoll what to look for.
-func (x *sender) control(p *player, op int) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: p.slot, Pad: x.slots[p.slot].generation}
-	if p.blocked {
-		e.Events |= unix.EPOLLOUT
-	}
-	return unix.EpollCtl(x.epoll, op, p.fd, &e)
-}
-
-// leave lets go of a player. Its session goes on in a goroutine of its own:
-// to its end because of err, or without one to what the client does next.
-func (x *sender) leave(p *player, err error) {
-	unix.EpollCtl(x.epoll, unix.EPOLL_CTL_DEL, p.fd, nil)
-	x.dismiss(p)
-	x.slots[p.slot].player = nil
-	x.free = append(x.free, p.slot)
-	p.slot, p.gone = -1, true
-	go p.session.comeBack(p.fd, err)
-}
-
-// read takes what a player has sent and acts on it.
-func (x *sender) read(p *player) {
-	c := p.session
-	b := buffers.get()
-	defer buffers.put(b)
-	n, err := rawRead(p.fd, b[:])
 	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
+	case c.slot < 0:
+	case c.cut.Load():
+		x.close(c)
+	case c.kicked.Load() == nil, c.state == stateClosing:
+	case c.gate != nil:
+		c.gate.cancel() // its answer comes
+	default:
+		x.end(c, c.kicked.Load())
+	}
+}
+
+// settleDown begins, or goes on, with a session that was taken in.
+func (x *loop) settleDown(c *session) {
+	if c.slot < 0 {
 		return
-	case err != 0:
-		x.leave(p, readEnding(err))
+	}
+	if c.player != nil {
+		x.enroll(c.player)
+	}
+	x.resume(c)
+}
+
+// resume acts on what came while the session could not.
+func (x *loop) resume(c *session) {
+	b := c.pending
+	c.pending = nil
+	if c.deaf && c.gate == nil {
+		c.deaf = false
+		x.control(c, unix.EPOLL_CTL_MOD)
+	}
+	x.consume(c, b)
+}
+
+// attend takes what a client has sent and acts on it.
+func (x *loop) attend(c *session) {
+	if c.deaf && c.gate != nil {
+		x.end(c, readEnding(io.EOF))
 		return
-	case n == 0:
-		x.leave(p, readEnding(io.EOF))
+	}
+	if c.deaf { // the connection broke while a publisher was left alone
+		c.deaf, c.readAt = false, time.Time{}
+		x.control(c, unix.EPOLL_CTL_MOD)
+	}
+	n, errno := rawRecv(c.fd, x.in[:])
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
 		return
+	case errno != 0 || n == 0:
+		var err error = errno
+		if errno == 0 {
+			err = io.EOF
+		}
+		x.end(c, c.lost(err))
+		return
+	}
+	if c.state == stateClosing {
+		if c.linger -= n; c.linger <= 0 {
+			x.close(c)
+		}
+		return
+	}
+	if c.state < statePublishing {
+		quickAck(c.fd)
 	}
 	c.took(n)
-	x.consume(p, b[:n])
+	x.consume(c, x.in[:n])
+	if p := c.publish; p != nil && p.mergeRead > 0 && c.slot >= 0 {
+		x.rest(c, p.mergeRead)
+	}
 }
 
-// consume acts on what a player has sent, and sends it what there is for it.
-func (x *sender) consume(p *player, b []byte) {
-	c := p.session
+// consume acts on what a client has sent, and sends it what there is for it.
+func (x *loop) consume(c *session, b []byte) {
+	if c.state == stateHandshake {
+		var err error
+		if b, err = c.shakeHands(b); err != nil {
+			x.end(c, err)
+			return
+		}
+	}
+	if c.state > stateHandshake {
+		if c.waits() {
+			c.pending = append(c.pending, b...)
+		} else if !x.messages(c, b) {
+			return
+		}
+		if len(c.pending) > maxPendingInput {
+			if c.gate == nil {
+				x.end(c, end(reasonFlood, "the client asks faster than it takes the answers"))
+				return
+			}
+			c.deaf = true // until the gate is decided
+			x.control(c, unix.EPOLL_CTL_MOD)
+		}
+	}
+	x.appoint(c)
+	x.push(c)
+}
+
+// messages handles those that are whole. What is behind one that must be
+// waited for is kept. It reports false when the session is over.
+func (x *loop) messages(c *session, b []byte) bool {
 	c.reader.Feed(b)
-	for !p.leaving {
+	for !c.waits() {
 		m, ok, err := c.reader.Next()
 		if err == nil && ok {
 			err = c.handle(m)
 		}
 		if err != nil {
-			x.leave(p, err)
-			return
+			x.end(c, err)
+			return false
 		}
 		if !ok {
 			break
 		}
-		if len(p.answers) > maxInject/2 || len(p.orders) > maxOrders/2 {
-			if x.push(p); p.slot < 0 { // a burst is no flood while the answers are taken
-				return
+		if c.player != nil && c.player.group == nil && c.home == nil {
+			x.seat(c)
+		}
+		if c.asksMuch() {
+			x.push(c) // a burst is no flood while the answers are taken
+			if c.slot < 0 {
+				return false
+			}
+			if c.asksTooMuch() {
+				x.end(c, end(reasonFlood, "the client asks faster than it takes the answers"))
+				return false
 			}
 		}
 	}
-	if p.leaving { // the session goes on with the rest
+	if c.publish != nil {
+		c.publish.progress(x.now)
+	}
+	if c.waits() {
 		c.pending = append(c.pending, c.reader.Rest()...)
 		c.reader.Feed(nil)
-		p.flood = p.flood || len(c.pending) > maxPendingInput
 	}
-	if p.flood {
-		x.leave(p, end(reasonFlood, "the client asks faster than it takes the answers"))
-		return
-	}
-	x.push(p)
+	return true
 }
 
-// sweep ends players that have not taken a byte for long, and moves on those
-// that lag too far behind.
-func (x *sender) sweep() {
-	for i := range x.slots {
-		p := x.slots[i].player
-		if p == nil {
-			continue
-		}
-		if p.blocked {
-			// The socket has room again only when much of its buffer is free; a slow
-			// reader is known by what the kernel has left to send.
-			if n, err := unix.IoctlGetInt(p.fd, unix.SIOCOUTQ); err == nil && n < p.unsent {
-				p.unsent, p.progress = n, x.now
-			}
-			if x.now.Sub(p.progress) >= stallTime {
-				x.leave(p, end(reasonStalled, "the player took nothing for "+stallTime.String()))
-				continue
-			}
-		}
-		if p.sub.Lagging() {
-			p.skip()
+// seat finds the right loop for a new player: this one, or it is moved there
+// when this round has come to it.
+func (x *loop) seat(c *session) {
+	if home := x.server.loopFor(c.player.sub.Stream()); home != x {
+		c.home = home
+		x.moves = append(x.moves, c)
+		return
+	}
+	x.enroll(c.player)
+}
+
+// move sends sessions off to the loops that are to have them.
+func (x *loop) move() {
+	later := x.moves[:0]
+	for _, c := range x.moves {
+		switch {
+		case c.slot < 0: // it is over
+		case c.queued:
+			later = append(later, c)
+		default:
+			home := c.home
+			x.forsake(c)
+			c.home = nil
+			c.mu.Lock()
+			c.loop = home
+			c.mu.Unlock()
+			home.post(c)
 		}
 	}
+	clear(x.moves[len(later):])
+	x.moves = later
+}
+
+// appoint sees to it that the session is looked at when its time is over.
+func (x *loop) appoint(c *session) {
+	due := c.deadline
+	if !c.readAt.IsZero() && (due.IsZero() || c.readAt.Before(due)) {
+		due = c.readAt
+	}
+	switch {
+	case due == c.appointment.due:
+	case due.IsZero():
+		x.times.cancel(&c.appointment)
+	default:
+		x.times.set(&c.appointment, due)
+	}
+}
+
+// rest has a publisher's socket left alone for a while (mr_latency).
+func (x *loop) rest(c *session, d time.Duration) {
+	c.deaf, c.readAt = true, x.now.Add(d)
+	x.control(c, unix.EPOLL_CTL_MOD)
+	x.appoint(c)
+}
+
+// expire is for a session whose time has come.
+func (x *loop) expire(c *session) {
+	if !c.readAt.IsZero() && !x.now.Before(c.readAt) {
+		c.readAt, c.deaf = time.Time{}, false
+		x.control(c, unix.EPOLL_CTL_MOD)
+	}
+	if !c.deadline.IsZero() && !x.now.Before(c.deadline) {
+		if err := c.expired(x.now); err != nil {
+			x.end(c, err)
+			return
+		}
+	}
+	x.appoint(c)
+}
+
+// push sends a client what there is for it, up to a round's share.
+func (x *loop) push(c *session) {
+	if c.slot < 0 || c.blocked || c.queued || c.quiet() {
+		return
+	}
+	for {
+		own, whole := c.gather(&x.runs, x.scratch[:0])
+		if x.scratch = own; cap(own) > maxScratch {
+			x.scratch = nil
+		}
+		total := len(own) + x.runs.Bytes
+		if total == 0 {
+			break
+		}
+		n, err := x.out.send(c.fd, own, x.runs.Pieces)
+		if n > 0 {
+			c.progress = x.now
+			c.sent.Add(uint64(n))
+		}
+		c.gave(&x.runs, own, n)
+		switch {
+		case err == unix.EINTR:
+		case err != 0 && err != unix.EAGAIN:
+			x.end(c, &ending{reason: reasonReset, text: "the connection broke: " + err.Error(), expected: true})
+			return
+		case n < total: // the socket is full
+			c.blocked, c.unsent = true, math.MaxInt
+			x.control(c, unix.EPOLL_CTL_MOD)
+			return
+		case !whole:
+		case x.runs.More:
+			c.queued = true
+			x.again.add(c)
+			return
+		default:
+			x.settle(c)
+			return
+		}
+	}
+	x.settle(c)
+}
+
+// settle is for a client that has all there is for it.
+func (x *loop) settle(c *session) {
+	if c.state == stateClosing {
+		if c.linger == 0 {
+			c.linger = lingerBytes
+			unix.Shutdown(c.fd, unix.SHUT_WR)
+		}
+		return
+	}
+	if c.leaving {
+		c.leaving = false
+		if c.player != nil {
+			x.dismiss(c.player)
+			setNoDelay(c.fd, true)
+			c.endPlay(nil)
+		}
+		c.state, c.created = stateConnected, 0
+		c.setDeadline(x.now.Add(againTime))
+		x.resume(c)
+		return
+	}
+	if p := c.player; p != nil && !p.joined {
+		if p.joined = true; p.nagle {
+			// Not before: the end of the first picture would wait for the
+			// client's delayed acknowledgement.
+			setNoDelay(c.fd, false)
+		}
+	}
+}
+
+// unblock goes on with a client whose socket has room again.
+func (x *loop) unblock(c *session) {
+	c.blocked = false
+	x.control(c, unix.EPOLL_CTL_MOD)
+	if c.player != nil && c.player.sub.Lagging() {
+		c.player.skip()
+	}
+	x.push(c)
+}
+
+// end is the end of a session because of err. One whose gate is pending is over
+// when that is decided; one that is to hear why lingers for a moment.
+func (x *loop) end(c *session, err error) {
+	if c.state == stateClosing {
+		x.close(c)
+		return
+	}
+	if g := c.gate; g != nil {
+		// The client is gone. The endpoint has a moment to answer, so that what it
+		// knows and what we tell it go together.
+		g.left = err
+		g.grace = time.AfterFunc(leftGrace, g.cancel)
+		x.forsake(c)
+		c.gone = true
+		return
+	}
+	if c.player != nil && c.player.group != nil {
+		x.dismiss(c.player)
+	}
+	if c.player != nil && c.player.sub.Midway() {
+		c.own, c.out = nil, nil // nothing can be said within a message
+	}
+	c.finish(err)
+	if c.slot < 0 {
+		x.close(c)
+		return
+	}
+	switch reasonOf(err) {
+	case reasonClosed, reasonReset, reasonWrite, reasonStalled, reasonHSEOF, reasonHSReset:
+		x.close(c)
+		return
+	}
+	c.state, c.leaving, c.linger = stateClosing, false, 0
+	c.deadline, c.readAt = x.now.Add(lingerTime), time.Time{}
+	if c.deaf {
+		c.deaf = false
+		x.control(c, unix.EPOLL_CTL_MOD)
+	}
+	x.appoint(c)
+	if !c.blocked {
+		x.push(c)
+	}
+}
+
+// close closes a socket, the last thing that happens to a session.
+func (x *loop) close(c *session) {
+	if c.slot >= 0 {
+		x.forsake(c)
+	}
+	c.gone = true
+	c.mu.Lock()
+	c.loop = nil
+	c.mu.Unlock()
+	unix.Close(c.fd)
+	c.release()
+	x.server.forget(c)
 }

@@ -29,7 +29,7 @@ func (c *session) handle(m chunk.Message) error {
 	case rtmp.TypeUserControl:
 		if binary.BigEndian.Uint16(m.Body) == rtmp.EventPing && len(m.Body) >= 6 {
 			stamp := binary.BigEndian.Uint32(m.Body[2:])
-			c.reply(func(dst []byte) []byte { return rtmp.AppendUserControl(dst, rtmp.EventPong, stamp) })
+			c.out = rtmp.AppendUserControl(c.out, rtmp.EventPong, stamp)
 		}
 	case rtmp.TypeSetChunkSize, rtmp.TypeAbort, rtmp.TypeAck, rtmp.TypePeerBW, rtmp.TypeObject, rtmp.TypeObjectAMF3:
 	default:
@@ -93,9 +93,7 @@ func (c *session) answer(cmd *rtmp.Command, result any) {
 	if cmd.Transaction == 0 {
 		return
 	}
-	c.reply(func(dst []byte) []byte {
-		return rtmp.AppendCommand(dst, c.size(), 0, rtmp.CommandResult, cmd.Transaction, amf0Null, result)
-	})
+	c.out = rtmp.AppendCommand(c.out, c.size(), 0, rtmp.CommandResult, cmd.Transaction, amf0Null, result)
 }
 
 func (c *session) createStream(cmd *rtmp.Command) error {
@@ -103,14 +101,10 @@ func (c *session) createStream(cmd *rtmp.Command) error {
 	case c.created > 2*maxCreateStreams:
 		return end(reasonStreams, "createStream over and over")
 	case c.created > maxCreateStreams:
-		c.reply(func(dst []byte) []byte {
-			return rtmp.AppendConnectError(dst, c.size(), cmd.Transaction, "NetConnection.Call.Failed", "Too many streams.")
-		})
+		c.out = rtmp.AppendConnectError(c.out, c.size(), cmd.Transaction, "NetConnection.Call.Failed", "Too many streams.")
 		return nil
 	}
-	c.reply(func(dst []byte) []byte {
-		return rtmp.AppendCommand(dst, c.size(), 0, rtmp.CommandResult, cmd.Transaction, amf0Null, float64(rtmp.StreamID))
-	})
+	c.out = rtmp.AppendCommand(c.out, c.size(), 0, rtmp.CommandResult, cmd.Transaction, amf0Null, float64(rtmp.StreamID))
 	return nil
 }
 
@@ -120,7 +114,7 @@ func (c *session) stopStream() {
 	case statePublishing:
 		c.endPublish(nil)
 	case statePlaying:
-		c.player.leaving = true // the sender hands the session back
+		c.leaving = true // at the next message end
 		return
 	default:
 		return

@@ -26,21 +26,27 @@ func (c *session) connect(cmd *rtmp.Command) error {
 	c.app = name.App
 	ev := c.event(hook.OnConnect)
 	ev.Vhost, ev.App = c.vhost.Name, c.app
-	c.accepted, err = c.ask(ev)
-	if err != nil {
-		return c.refuseConnect(cmd, rtmp.CodeConnectRejected, "Rejected by the server.", err)
-	}
+	return c.ask(ev, func(accepted bool, err error) error {
+		if c.accepted = accepted; err != nil {
+			return c.refuseConnect(cmd, rtmp.CodeConnectRejected, "Rejected by the server.", err)
+		}
+		c.connected(cmd)
+		return nil
+	})
+}
+
+// connected tells an accepted client.
+func (c *session) connected(cmd *rtmp.Command) {
 	c.chunkSize = c.vhost.ChunkSize
 	c.out = rtmp.AppendWindowAck(c.out, ourWindow)
 	c.out = rtmp.AppendPeerBandwidth(c.out, ourWindow)
 	c.out = rtmp.AppendSetChunkSize(c.out, c.chunkSize)
 	c.out = rtmp.AppendConnectResult(c.out, c.chunkSize, cmd, rtmp.Identity{
-		Product: "srs", Version: c.server.Version, IP: localIP(c.conn), PID: os.Getpid(), ClientID: c.id,
+		Product: "srs", Version: c.server.Version, IP: localIP(c.fd), PID: os.Getpid(), ClientID: c.id,
 	})
 	c.out = rtmp.AppendCommand(c.out, c.chunkSize, 0, rtmp.CommandOnBWDone, 0.0, amf0Null)
 	c.state = stateConnected
 	c.log.Info("client connected", "ip", c.ip, "vhost", c.vhost.Name, "app", c.app, "page", maskURL(c.pageURL))
-	return nil
 }
 
 func (c *session) refuseConnect(cmd *rtmp.Command, code, text string, err error) error {

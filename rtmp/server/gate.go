@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"srs/amf0"
@@ -21,54 +20,63 @@ func (c *session) event(a hook.Action) hook.Event {
 	return hook.Event{Action: a, ClientID: c.id, IP: c.ip, TcURL: c.tcURL, PageURL: c.pageURL}
 }
 
-// ask puts an event to the endpoints and waits for the decision. Meanwhile
-// the socket is read, within a bound, so that a client that leaves is noticed.
+// gate is a question to the endpoints that is pending.
+type gate struct {
+	then      func(accepted bool, err error) error
+	answer    chan error // capacity 1
+	cancel    context.CancelFunc
+	remaining time.Duration // of the session's time: the gate's is not the client's fault
+	left      error         // the client is gone, because of this
+	grace     *time.Timer   // then: calls cancel
+}
+
+// ask puts an event to the endpoints and goes on with the decision: at once
+// where nobody is asked, else when it has come; meanwhile what the client
+// sends is kept, within a bound, and a client that leaves is noticed.
 // accepted tells whether the end of what was asked for is owed, also when the
 // client is gone; err is nil only when the session can go on.
-func (c *session) ask(ev hook.Event) (accepted bool, err error) {
-	if err := c.flush(); err != nil {
-		return false, err
-	}
+func (c *session) ask(ev hook.Event, then func(accepted bool, err error) error) error {
 	if !c.asksSomebody(&ev) {
-		refusal := c.hooks.Ask(c.server.gates, ev)
-		return owed(refusal), c.asked(refusal)
+		if refusal := c.hooks.Ask(atOnce, ev); refusal == nil {
+			return then(true, c.asked(nil))
+		} // else the configuration has changed this moment
 	}
-	left := time.Until(c.deadline) // the gate's time is not the client's fault
-	defer func() { c.setDeadline(time.Now().Add(left)) }()
-	c.setDeadline(time.Time{})
-
 	ctx, cancel := context.WithCancel(c.server.gates)
-	defer cancel()
-	answer := make(chan error, 1)
-	conn := c.conn
+	g := &gate{then: then, answer: make(chan error, 1), cancel: cancel, remaining: time.Until(c.deadline)}
+	c.gate = g
+	c.setDeadline(time.Time{})
 	go func() {
-		answer <- c.hooks.Ask(ctx, ev)
-		conn.SetReadDeadline(longAgo) // ends the read below
+		g.answer <- c.hooks.Ask(ctx, ev)
+		c.nudge()
 	}()
-	in := newInput(conn) // what c.input read last may not be parsed yet
-	defer in.release()
-	for len(c.pending) < maxPendingInput {
-		b, err := in.read()
-		if err == nil {
-			c.received.Add(uint64(len(b)))
-			c.pending = append(c.pending, b...)
-			continue
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			// The client is gone. The endpoint has a moment to answer, so that
-			// what it knows and what we tell it go together.
-			timer := time.AfterFunc(leftGrace, cancel)
-			refusal := <-answer
-			timer.Stop()
-			return owed(refusal), readEnding(err)
-		}
-		if c.kicked.Load() != nil {
-			cancel()
-		}
-		break
+	return nil
+}
+
+// atOnce does not wait.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// decided goes on when the answer to a gate has come.
+func (x *loop) decided(c *session, g *gate, refusal error) {
+	c.gate = nil
+	g.cancel()
+	if g.left != nil {
+		g.grace.Stop()
+		x.end(c, g.then(owed(refusal), g.left))
+		return
 	}
-	refusal := <-answer
-	return owed(refusal), c.asked(refusal)
+	c.setDeadline(x.now.Add(g.remaining))
+	if err := g.then(owed(refusal), c.asked(refusal)); err != nil {
+		x.end(c, err)
+		return
+	}
+	if c.player != nil {
+		x.seat(c)
+	}
+	x.resume(c)
 }
 
 // leftGrace is how long an endpoint may take to answer for a client that has

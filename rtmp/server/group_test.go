@@ -12,9 +12,9 @@ func TestTimetable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	var table timetable
 	begun := time.Now()
-	groups := make([]*group, 50)
+	groups := make([]*appointment, 50)
 	for i := range groups {
-		groups[i] = &group{}
+		groups[i] = &appointment{}
 	}
 	now := begun
 	for range 20_000 {

@@ -4,11 +4,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"os"
 	"syscall"
 	"time"
 
 	"srs/rtmp"
+	"srs/rtmp/chunk"
 )
 
 // First bytes that tell what a connection is that is not RTMP.
@@ -17,58 +17,68 @@ const (
 	srsProxy       = 0xf3 // SRS's own header that names another client address
 )
 
-// handshake answers C0 and C1 and waits for C2. The first byte is looked at
-// alone, so that a browser or a TLS client is told off at once; nothing is
-// read beyond C2.
-func (c *session) handshake() error {
-	var first [1]byte
-	if err := c.readFull(first[:]); err != nil {
-		return err
+// shake is how far a handshake has come.
+type shake struct {
+	hello    []byte // C0 and C1, until they are whole
+	answered bool
+	proof    int // bytes of C2 that have come; they are not looked at: many encoders send anything
+}
+
+// shakeHands takes C0, C1 and C2, answers, and returns what is behind them. The
+// first byte is looked at alone, so that a browser or a TLS client is told off
+// at once.
+func (c *session) shakeHands(b []byte) ([]byte, error) {
+	h := &c.shake
+	if len(b) == 0 {
+		return nil, nil
 	}
-	switch first[0] {
+	if !h.answered {
+		if len(h.hello) == 0 {
+			if err := firstByte(b[0]); err != nil {
+				return nil, err
+			}
+		}
+		hello := b
+		if len(h.hello) > 0 || len(b) < rtmp.HelloSize {
+			n := min(rtmp.HelloSize-len(h.hello), len(b))
+			h.hello, b = append(h.hello, b[:n]...), b[n:]
+			if hello = h.hello; len(hello) < rtmp.HelloSize {
+				return nil, nil
+			}
+		} else {
+			b = b[rtmp.HelloSize:]
+		}
+		uptime := uint32(time.Since(c.server.started).Milliseconds())
+		answer, _, err := rtmp.AnswerHello(hello[:rtmp.HelloSize], uptime, rand.Reader)
+		if err != nil {
+			return nil, end(reasonHSVersion, err.Error())
+		}
+		c.out = append(c.out, answer...)
+		h.hello, h.answered = nil, true
+	}
+	n := min(rtmp.HandshakeSize-h.proof, len(b))
+	if h.proof += n; h.proof == rtmp.HandshakeSize {
+		c.reader = chunk.NewReader(earlyLimits)
+		c.state = stateFresh
+		c.setDeadline(time.Now().Add(commandTime))
+	}
+	return b[n:], nil
+}
+
+func firstByte(b byte) error {
+	switch b {
 	case rtmp.Version:
+		return nil
 	case tlsClientHello:
 		return end(reasonHSTLS, "a TLS client on a port that speaks plain RTMP")
 	case srsProxy:
 		return end(reasonHSProxy, "a proxy header, which is not enabled")
-	default:
-		return end(reasonHSVersion, "the first byte is not RTMP's")
 	}
-	hello := make([]byte, rtmp.HelloSize)
-	hello[0] = first[0]
-	if err := c.readFull(hello[1:]); err != nil {
-		return err
-	}
-	uptime := uint32(time.Since(c.server.started).Milliseconds())
-	answer, _, err := rtmp.AnswerHello(hello, uptime, rand.Reader)
-	if err != nil {
-		return end(reasonHSVersion, err.Error())
-	}
-	c.conn.SetWriteDeadline(c.deadline)
-	n, err := c.conn.Write(answer)
-	c.sent.Add(uint64(n))
-	if err != nil {
-		return handshakeEnding(err)
-	}
-	return c.readFull(hello[:rtmp.HandshakeSize]) // C2 is not looked at: many encoders send anything
-}
-
-func (c *session) readFull(b []byte) error {
-	n, err := io.ReadFull(c.conn, b)
-	c.received.Add(uint64(n))
-	if err == nil {
-		return nil
-	}
-	if e := c.kicked.Load(); e != nil {
-		return e
-	}
-	return handshakeEnding(err)
+	return end(reasonHSVersion, "the first byte is not RTMP's")
 }
 
 func handshakeEnding(err error) error {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return end(reasonHSTimeout, "no complete handshake within "+handshakeTime.String())
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &ending{reason: reasonHSEOF, text: "the client left during the handshake", expected: true}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

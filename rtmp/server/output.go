@@ -45,9 +45,14 @@ func (o *output) set(i int, b []byte) {
 	o.parts[i].SetLen(len(b))
 }
 
-// rawRead reads from a socket that never blocks.
-func rawRead(fd int, b []byte) (int, unix.Errno) {
-	return result(unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b))))
+// rawRecv reads from a socket that never blocks.
+func rawRecv(fd int, b []byte) (int, unix.Errno) {
+	return result(unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0))
+}
+
+// rawOption sets an option of a socket; one that cannot be set is none the less.
+func rawOption(fd, level, option int, value int32) {
+	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
 }
 
 // rawEpoll takes what is ready of an epoll set, without waiting.

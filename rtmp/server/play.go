@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"srs/amf0"
+	"srs/conf"
 	"srs/hook"
 	"srs/rtmp"
 	"srs/rtmp/live"
@@ -13,7 +14,7 @@ import (
 // be published: the player waits.
 func (c *session) startPlay(cmd *rtmp.Command) error {
 	refuse := func(code, text string, err error) error {
-		c.reply(func(dst []byte) []byte { return rtmp.AppendStatus(dst, c.size(), "error", code, text) })
+		c.out = rtmp.AppendStatus(c.out, c.size(), "error", code, text)
 		return err
 	}
 	if c.state != stateConnected {
@@ -25,35 +26,39 @@ func (c *session) startPlay(cmd *rtmp.Command) error {
 	}
 	ev := c.event(hook.OnPlay)
 	ev.Vhost, ev.App, ev.Stream, ev.Param = vhost.Name, name.App, name.Stream, name.Param
-	accepted, err := c.ask(ev)
-	ev.Action, ev.PageURL = hook.OnStop, ""
-	if err != nil {
-		if accepted { // but the client is gone
-			ev.Reason = c.tellReason(err)
-			c.hooks.Tell(ev)
+	arg, _ := cmd.StringArg(0)
+	return c.ask(ev, func(accepted bool, err error) error {
+		ev.Action, ev.PageURL = hook.OnStop, ""
+		if err != nil {
+			if accepted { // but the client is gone
+				ev.Reason = c.tellReason(err)
+				c.hooks.Tell(ev)
+			}
+			return refuse(rtmp.CodePlayFailed, "Play refused.", err)
 		}
-		return refuse(rtmp.CodePlayFailed, "Play refused.", err)
-	}
+		c.play(ev, vhost, arg)
+		return nil
+	})
+}
+
+// play begins: the client is told, and gets what there is as soon as its loop
+// has found it a seat.
+func (c *session) play(ev hook.Event, vhost *conf.Vhost, arg string) {
 	p := newPlayer(c, ev)
-	key := live.Key{Vhost: vhost.Name, App: name.App, Stream: name.Stream}
+	key := live.Key{Vhost: vhost.Name, App: ev.App, Stream: ev.Stream}
 	p.sub = c.server.Registry.Subscribe(key, vhost.Play.QueueLength, c.chunkSize)
 	p.nagle = !vhost.Play.TCPNodelay
 	c.player = p
 	c.server.counts.players.Add(1)
 	c.server.counts.played.Add(1)
 	c.state, c.served, c.created = statePlaying, true, 0
-	arg, _ := cmd.StringArg(0)
-	p.inject(func(dst []byte) []byte {
-		dst = append(dst, c.out...)
-		dst = rtmp.AppendUserControl(dst, rtmp.EventStreamBegin, rtmp.StreamID)
-		details := amf0.Property{Key: "details", Value: cut(arg, rtmp.MaxURL)}
-		dst = rtmp.AppendStatus(dst, c.chunkSize, "status", rtmp.CodePlayReset, "Playing and resetting stream.", details)
-		dst = rtmp.AppendStatus(dst, c.chunkSize, "status", rtmp.CodePlayStart, "Started playing stream.", details)
-		return rtmp.AppendData(dst, c.chunkSize, "|RtmpSampleAccess", true, true)
-	})
-	c.out = nil
-	c.log.Info("play started", "ip", c.ip, "vhost", vhost.Name, "app", name.App, "stream", name.Stream, "param", maskParam(name.Param))
-	return c.handOver(p)
+	c.setDeadline(time.Time{})
+	c.out = rtmp.AppendUserControl(c.out, rtmp.EventStreamBegin, rtmp.StreamID)
+	details := amf0.Property{Key: "details", Value: cut(arg, rtmp.MaxURL)}
+	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePlayReset, "Playing and resetting stream.", details)
+	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePlayStart, "Started playing stream.", details)
+	c.out = rtmp.AppendData(c.out, c.chunkSize, "|RtmpSampleAccess", true, true)
+	c.log.Info("play started", "ip", c.ip, "vhost", vhost.Name, "app", ev.App, "stream", ev.Stream, "param", maskParam(ev.Param))
 }
 
 // pause stops and resumes a player; elsewhere it means nothing.
@@ -64,20 +69,15 @@ func (c *session) pause(cmd *rtmp.Command) {
 		return
 	}
 	on := cmd.BoolArg(0)
-	p.order(func() {
-		if on {
-			p.sub.Pause()
-		} else {
-			p.sub.Resume()
-		}
-	}, func(dst []byte) []byte {
-		event, code, text := uint16(rtmp.EventStreamBegin), rtmp.CodeUnpauseNotify, "Unpaused stream."
-		if on {
-			event, code, text = rtmp.EventStreamEOF, rtmp.CodePauseNotify, "Paused stream."
-		}
-		dst = rtmp.AppendStatus(dst, c.size(), "status", code, text)
-		return rtmp.AppendUserControl(dst, event, rtmp.StreamID)
-	})
+	event, code, text := uint16(rtmp.EventStreamBegin), rtmp.CodeUnpauseNotify, "Unpaused stream."
+	do := p.sub.Resume
+	if on {
+		event, code, text = rtmp.EventStreamEOF, rtmp.CodePauseNotify, "Paused stream."
+		do = p.sub.Pause
+	}
+	p.order(do)
+	c.out = rtmp.AppendStatus(c.out, c.size(), "status", code, text)
+	c.out = rtmp.AppendUserControl(c.out, event, rtmp.StreamID)
 }
 
 // receive switches a player's audio or video off and on (RTMP 1.0 §7.2.2.4, §7.2.2.5).
@@ -95,7 +95,7 @@ func (c *session) receive(cmd *rtmp.Command) {
 			p.video = on
 		}
 		p.sub.Receive(p.audio, p.video)
-	}, nil)
+	})
 }
 
 // endPlay ends the play under way, if there is one, and tells of it. err is

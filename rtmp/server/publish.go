@@ -13,8 +13,7 @@ import (
 	"srs/rtmp/live"
 )
 
-// publish is an accepted publish of a session. It belongs to the session's
-// goroutine.
+// publish is an accepted publish of a session.
 type publish struct {
 	relay  *live.Publication
 	event  hook.Event // on_unpublish, ready to be told
@@ -22,8 +21,10 @@ type publish struct {
 	normal time.Duration
 	begun  time.Time
 	last   time.Time // when a message came last
-	armed  time.Time // when the read deadline was set last
-	media  bool      // a message has come
+	media  bool      // one has come
+	fresh  bool      // one has come since last was set
+
+	mergeRead time.Duration // its socket is read this often; 0: when something comes
 }
 
 // startPublish decides about a publish: the name, then on_publish.
@@ -35,7 +36,7 @@ type publish struct {
 //  5. the client is told, media may come
 func (c *session) startPublish(cmd *rtmp.Command) error {
 	refuse := func(code, text string, err error) error {
-		c.reply(func(dst []byte) []byte { return rtmp.AppendStatus(dst, c.size(), "error", code, text) })
+		c.out = rtmp.AppendStatus(c.out, c.size(), "error", code, text)
 		return err
 	}
 	if c.state != stateConnected {
@@ -53,23 +54,30 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 	}
 	ev := c.event(hook.OnPublish)
 	ev.Vhost, ev.App, ev.Stream, ev.Param = vhost.Name, name.App, name.Stream, name.Param
-	accepted, err := c.ask(ev)
-	ev.Action = hook.OnUnpublish
-	if err != nil {
-		if accepted { // but the client is gone; told before the name is free
-			ev.Reason = c.tellReason(err)
-			c.hooks.Tell(ev)
+	return c.ask(ev, func(accepted bool, err error) error {
+		ev.Action = hook.OnUnpublish
+		if err != nil {
+			if accepted { // but the client is gone; told before the name is free
+				ev.Reason = c.tellReason(err)
+				c.hooks.Tell(ev)
+			}
+			reserved.Release()
+			return refuse(rtmp.CodePublishDenied, "Publish denied.", err)
 		}
-		reserved.Release()
-		return refuse(rtmp.CodePublishDenied, "Publish denied.", err)
-	}
+		c.begin(ev, vhost, reserved)
+		return nil
+	})
+}
+
+// begin is the start of an accepted publish.
+func (c *session) begin(ev hook.Event, vhost *conf.Vhost, reserved *live.Reservation) {
 	now := time.Now()
 	c.publish = &publish{
-		event: ev, begun: now, last: now, armed: now,
+		event: ev, begun: now, last: now,
 		first: vhost.Publish.FirstPktTimeout, normal: vhost.Publish.NormalTimeout,
 	}
 	c.publish.relay = reserved.Start(live.Publisher{
-		ClientID: c.id, IP: c.ip, Vhost: vhost.Name, App: name.App, Stream: name.Stream, Param: name.Param, TcURL: c.tcURL,
+		ClientID: c.id, IP: c.ip, Vhost: vhost.Name, App: ev.App, Stream: ev.Stream, Param: ev.Param, TcURL: c.tcURL,
 	}, settings(vhost))
 	c.server.counts.publishers.Add(1)
 	c.server.counts.published.Add(1)
@@ -80,8 +88,7 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 		{Key: "code", Value: rtmp.CodePublishStart}, {Key: "description", Value: "Started publishing stream."},
 	})
 	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePublishStart, "Started publishing stream.")
-	c.log.Info("publish started", "ip", c.ip, "vhost", vhost.Name, "app", name.App, "stream", name.Stream, "param", maskParam(name.Param))
-	return nil
+	c.log.Info("publish started", "ip", c.ip, "vhost", vhost.Name, "app", ev.App, "stream", ev.Stream, "param", maskParam(ev.Param))
 }
 
 // streamName finds out which stream a publish or play means.
@@ -131,10 +138,10 @@ func settings(v *conf.Vhost) live.Settings {
 
 // message relays one media message.
 func (p *publish) message(c *session, m chunk.Message) error {
-	if !p.media {
-		p.media, p.armed = true, time.Time{} // from now on the shorter timeout
+	if p.fresh = true; !p.media {
+		p.media = true // from now on the shorter timeout
+		c.setDeadline(time.Now().Add(p.normal))
 	}
-	p.progress(c)
 	if len(m.Body) == 0 {
 		return nil
 	}
@@ -155,13 +162,11 @@ func (p *publish) message(c *session, m chunk.Message) error {
 	return nil
 }
 
-// progress notes that a whole media message came: pings keep no name. The socket's deadline is moved
-// now and then only; expired sets right what that makes too early.
-func (p *publish) progress(c *session) {
-	p.last = time.Now()
-	if p.last.Sub(p.armed) >= rearmEvery {
-		p.armed = p.last
-		c.setDeadline(p.last.Add(p.normal))
+// progress notes whether a whole media message came: pings keep no name. The
+// deadline stays where it is; expired sets right what that makes too early.
+func (p *publish) progress(now time.Time) {
+	if p.fresh {
+		p.fresh, p.last = false, now
 	}
 }
 
@@ -173,7 +178,6 @@ func (p *publish) expired(c *session, now time.Time) error {
 	}
 	due := p.last.Add(limit)
 	if now.Before(due) {
-		p.armed = now
 		c.setDeadline(due)
 		return nil
 	}

@@ -2,21 +2,20 @@
 // players. It owns the goroutines, deadlines, policy and log lines that the
 // protocol (rtmp) and the fan-out (rtmp/live) do without.
 //
-// Serve accepts; each connection is a session (session.go) with one goroutine
-// that reads. A session that plays has none: it is handed over (handover.go) to
-// a sender (sender.go), which reads and writes for many. Shutdown ends them all and waits.
+// Serve accepts (listen.go); each connection is a session (session.go) that
+// belongs to a loop (loop.go, attend.go), which reads and writes for many.
+// Callbacks are waited for elsewhere (gate.go). Shutdown ends all and waits.
 package server
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"srs/conf"
@@ -44,121 +43,55 @@ type Server struct {
 	counts counts
 	memory trimmer
 
-	senders []*sender
-	seed    maphash.Seed // where streams have their first sender
+	loops []*loop
+	turn  atomic.Uint64 // of the loops, for new connections
+	seed  maphash.Seed  // where streams have their first loop
 
 	gates     context.Context // canceled when pending gates must give up
 	endGates  context.CancelFunc
 	sessionWG sync.WaitGroup
 
-	mu        sync.Mutex
-	closing   bool
-	listeners map[net.Listener]struct{}
-	sessions  map[*session]struct{}
+	mu       sync.Mutex
+	closing  bool
+	doors    map[*os.File]net.Listener // by the file that accepts
+	sessions map[*session]struct{}
 }
 
-// New returns a Server that does not listen yet. It has a sender for each
+// New returns a Server that does not listen yet. It has a loop for each
 // processor.
 func New(o Options) (*Server, error) {
 	s := &Server{
 		Options: o, started: time.Now(), seed: maphash.MakeSeed(),
-		listeners: make(map[net.Listener]struct{}), sessions: make(map[*session]struct{}),
+		doors: make(map[*os.File]net.Listener), sessions: make(map[*session]struct{}),
 	}
 	s.ids.Store(o.FirstID)
 	s.lines.log = o.Log
 	s.gates, s.endGates = context.WithCancel(context.Background())
 	for range runtime.GOMAXPROCS(0) {
-		x, err := newSender(s)
+		x, err := newLoop(s)
 		if err != nil {
-			s.stopSenders()
+			s.stopLoops()
 			return nil, err
 		}
-		s.senders = append(s.senders, x)
+		s.loops = append(s.loops, x)
 	}
 	return s, nil
 }
 
-// senderPlayers is how many players of a stream one sender has before the next
-// one gets some: a wake-up of a sender is dear for a few.
-const senderPlayers = 64
+// loopPlayers is how many players of a stream one loop has before the next one
+// gets some: a wake-up of a loop is dear for a few.
+const loopPlayers = 64
 
-// senderFor finds the sender for a new player of a stream.
-func (s *Server) senderFor(stream *live.Stream) *sender {
-	at := maphash.Comparable(s.seed, stream) + uint64(stream.Players()/senderPlayers)
-	return s.senders[at%uint64(len(s.senders))]
+// loopFor finds the loop for a new player of a stream.
+func (s *Server) loopFor(stream *live.Stream) *loop {
+	at := maphash.Comparable(s.seed, stream) + uint64(stream.Players()/loopPlayers)
+	return s.loops[at%uint64(len(s.loops))]
 }
 
-func (s *Server) stopSenders() {
-	for _, x := range s.senders {
+func (s *Server) stopLoops() {
+	for _, x := range s.loops {
 		x.stop()
 	}
-}
-
-// ErrClosed is what Serve returns after Shutdown.
-var ErrClosed = errors.New("server: closed")
-
-// Bounds of the accept loop's patience when descriptors run out.
-const (
-	minAcceptWait = 10 * time.Millisecond
-	maxAcceptWait = time.Second
-)
-
-// Serve accepts connections until Shutdown.
-func (s *Server) Serve(ln net.Listener) error {
-	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		ln.Close()
-		return ErrClosed
-	}
-	s.listeners[ln] = struct{}{}
-	s.mu.Unlock()
-	var wait time.Duration
-	for {
-		conn, err := ln.Accept()
-		switch {
-		case err == nil:
-			wait = 0
-			s.accept(conn)
-		case errors.Is(err, net.ErrClosed):
-			return ErrClosed
-		default:
-			// Out of descriptors, or a connection that was reset before it was
-			// accepted: neither is a reason to stop.
-			wait = min(max(2*wait, minAcceptWait), maxAcceptWait)
-			if errors.Is(err, syscall.ECONNABORTED) {
-				wait = 0
-			}
-			s.lines.warn("accept.error", "accept failed", "error", err.Error(), "retry_in", wait.String())
-			select {
-			case <-time.After(wait):
-			case <-s.gates.Done():
-			}
-		}
-	}
-}
-
-// accept starts a session, unless the server is full or closing.
-func (s *Server) accept(conn net.Conn) {
-	limit := s.Conf().MaxConnections
-	s.mu.Lock()
-	n, closing := len(s.sessions), s.closing
-	if closing || n >= limit {
-		s.mu.Unlock()
-		conn.Close()
-		if !closing {
-			s.counts.refused.Add(1)
-			s.lines.warn("server.full", "connection closed: max_connections reached",
-				"ip", peerIP(conn), "connections", n, "max_connections", limit, "reason", "server.full")
-		}
-		return
-	}
-	c := newSession(s, conn, s.ids.Add(1))
-	s.sessions[c] = struct{}{}
-	s.sessionWG.Add(1)
-	s.mu.Unlock()
-	s.counts.accepted.Add(1)
-	go c.run()
 }
 
 func (s *Server) forget(c *session) {
@@ -167,6 +100,7 @@ func (s *Server) forget(c *session) {
 	delete(s.sessions, c)
 	s.counts.received.Add(c.received.Load())
 	s.counts.sent.Add(c.sent.Load())
+	s.sessionWG.Done()
 }
 
 // Shutdown stops accepting, ends every session and waits until all have told
@@ -174,8 +108,9 @@ func (s *Server) forget(c *session) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
-	for ln := range s.listeners {
+	for door, ln := range s.doors {
 		ln.Close()
+		door.Close()
 	}
 	open := make([]*session, 0, len(s.sessions))
 	for c := range s.sessions {
@@ -195,7 +130,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
-		s.stopSenders()
+		s.stopLoops()
 		return nil
 	case <-ctx.Done():
 	}
@@ -203,7 +138,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		c.cutOff()
 	}
 	<-done
-	s.stopSenders()
+	s.stopLoops()
 	return ctx.Err()
 }
 

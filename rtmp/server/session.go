@@ -1,10 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
-	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"srs/hook"
 	"srs/rtmp"
 	"srs/rtmp/chunk"
+	"srs/rtmp/live"
 )
 
 // Deadlines of a session beside those that the configuration sets.
@@ -20,8 +20,7 @@ const (
 	handshakeTime = 5 * time.Second  // accept to C2, all of it
 	commandTime   = 10 * time.Second // C2 to an accepted publish or play, gates not counted
 	againTime     = 3 * time.Minute  // from the end of one publish or play to the next
-	writeTime     = 10 * time.Second // a reply must be taken by the client in this time
-	rearmEvery    = time.Second      // read deadlines of publishers are moved this often
+	stallTime     = 10 * time.Second // without a byte taken by the socket
 )
 
 // Bounds of a session.
@@ -30,6 +29,8 @@ const (
 	maxUnknown       = 100       // messages in a row of types that mean nothing
 	minAckWindow     = 64 << 10  // a smaller window would cost an answer per message
 	maxPendingInput  = 256 << 10 // read while a gate is pending
+	maxInject        = 16 << 10  // bytes of answers that wait to be written
+	maxOrders        = 64        // orders of a player that wait to be carried out
 	ourWindow        = 2500000   // as SRS says it, bytes
 )
 
@@ -43,6 +44,7 @@ var (
 //
 //	handshake -> fresh -> connected <-> publishing
 //	                      connected <-> playing
+//	any -> closing
 type state uint8
 
 const (
@@ -51,39 +53,56 @@ const (
 	stateConnected
 	statePublishing
 	statePlaying
+	stateClosing // it is over; what is left to say is said
 )
 
 func (s state) String() string {
-	return [...]string{"handshake", "connect", "connected", "publish", "play"}[s]
+	return [...]string{"handshake", "connect", "connected", "publish", "play", "closing"}[s]
 }
 
-// session is one connection. Its goroutine reads and handles what comes. While
-// it plays it has no goroutine: it is handed over to a sender, which owns it
-// until it comes back.
+// session is one connection. It belongs to a loop, which calls it with what the
+// client sends; nothing in it waits.
 type session struct {
 	// Static after construction.
 	server *Server
 	id     uint64
 	ip     string
+	fd     int
 	hooks  *hook.Client
 	log    *slog.Logger
 	begun  time.Time
 
 	kicked atomic.Pointer[ending] // set by kick, by any goroutine
+	cut    atomic.Bool            // the socket is to be closed without a word
 	sent   atomic.Uint64
 	// Bytes read; written by who owns the session, read by anybody.
 	received atomic.Uint64
 
-	mu   sync.Mutex // guards changes of the two below, for kick
-	conn net.Conn   // not while a sender owns the session
-	with *player    // with a sender
+	mu   sync.Mutex
+	loop *loop // who owns it; nil: it is over
 
-	// Owned by the session's goroutine, or the sender.
+	// Owned by the loop, for the socket.
+	slot        int32 // -1: with no loop
+	gone        bool  // does not come back
+	blocked     bool  // waits for EPOLLOUT
+	deaf        bool  // is not read from
+	queued      bool  // is in loop.again
+	appointment appointment
+	progress    time.Time // when the client took a byte last
+	unsent      int       // bytes the kernel had left to send then, while blocked
+	readAt      time.Time // deaf until then
+	linger      int       // bytes still read and thrown away, when closing
+
+	// Owned by the loop.
 	state     state
-	input     *input
+	shake     shake
 	reader    *chunk.Reader
-	pending   []byte // read while a gate was pending, to be parsed next
-	out       []byte // replies that are not written yet
+	gate      *gate  // pending
+	pending   []byte // read meanwhile, or while a play ends; to be parsed next
+	own       []byte // must be written before anything else
+	out       []byte // replies behind that, at a message end
+	home      *loop  // it is to be moved there
+	leaving   bool   // the play ends when the message under way is out
 	chunkSize int    // of what we send
 	deadline  time.Time
 	acked     uint64
@@ -106,33 +125,20 @@ type session struct {
 	player  *player
 }
 
-func newSession(s *Server, conn net.Conn, id uint64) *session {
-	tuneSocket(conn)
+func newSession(s *Server, fd int, ip string, id uint64) *session {
+	now := time.Now()
 	c := &session{
-		server: s, id: id, conn: conn, ip: peerIP(conn), hooks: s.Hooks.Client(),
-		log: s.Log.With("client", id), begun: time.Now(), chunkSize: chunk.DefaultSize,
+		server: s, id: id, fd: fd, ip: ip, hooks: s.Hooks.Client(),
+		log: s.Log.With("client", id), begun: now, chunkSize: chunk.DefaultSize,
+		slot: -1, deadline: now.Add(handshakeTime),
 	}
-	c.input = newInput(conn)
+	c.appointment.session = c
 	return c
 }
 
-// run is the life of a connection, from handshake to close. Whatever was
-// begun is ended here, once, in this order: publish or play, connection.
-func (c *session) run() { c.goOn(c.serve()) }
-
-// goOn is what comes after serve, or after a sender.
-func (c *session) goOn(err error) {
-	if err == errHandedOver {
-		p := c.player
-		c.mu.Lock()
-		c.conn.Close() // the sender has a descriptor of its own
-		c.with = p
-		c.mu.Unlock()
-		p.sender.post(p) // from here on it is the sender's
-		return
-	}
-	defer c.server.sessionWG.Done()
-	defer c.server.forget(c)
+// finish ends whatever was begun, once, in this order: publish or play,
+// connection. err is why; never nil.
+func (c *session) finish(err error) {
 	c.endPublish(err)
 	c.endPlay(err)
 	if c.accepted {
@@ -142,118 +148,38 @@ func (c *session) goOn(err error) {
 		})
 	}
 	c.logEnd(err)
-	c.close(err)
 }
 
-// close takes leave of the client: what is still to be said, FIN, a moment of
-// reading so that no RST follows, the end.
-func (c *session) close(err error) {
-	c.input.release()
+// release lets go of what a session holds that is over.
+func (c *session) release() {
 	held := sessionBytes + cap(c.pending)
 	if c.reader != nil {
 		held += c.reader.Partial()
 		c.reader.Release()
 	}
 	c.server.memory.add(held)
-	switch reasonOf(err) {
-	case reasonClosed, reasonReset, reasonWrite, reasonStalled:
-		c.conn.Close()
-		return
-	}
-	if c.flush() != nil {
-		c.conn.Close()
-		return
-	}
-	lingerClose(c.conn)
 }
 
 // kick ends a session from outside.
 func (c *session) kick(reason string) {
-	if !c.kicked.CompareAndSwap(nil, &ending{reason: reason, text: "ended by the server", expected: true}) {
-		return
+	if c.kicked.CompareAndSwap(nil, &ending{reason: reason, text: "ended by the server", expected: true}) {
+		c.nudge()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.with != nil {
-		c.with.sender.post(c.with)
-		return
-	}
-	c.conn.SetDeadline(longAgo)
 }
 
 // cutOff closes the socket of a session that does not end by itself.
 func (c *session) cutOff() {
+	c.cut.Store(true)
+	c.nudge()
+}
+
+// nudge has the session's loop look at it.
+func (c *session) nudge() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.with == nil {
-		c.conn.Close()
-	}
-}
-
-// longAgo as a deadline wakes whoever waits on a socket.
-var longAgo = time.Unix(1, 0)
-
-// serve returns why the session ends; never nil.
-func (c *session) serve() error {
-	c.setDeadline(time.Now().Add(handshakeTime))
-	if err := c.handshake(); err != nil {
-		return err
-	}
-	c.reader = chunk.NewReader(earlyLimits)
-	c.state = stateFresh
-	c.setDeadline(time.Now().Add(commandTime))
-	return c.messages()
-}
-
-// messages handles what comes until the session ends or is handed over.
-func (c *session) messages() error {
-	for {
-		m, ok, err := c.reader.Next()
-		switch {
-		case err != nil:
-			return err
-		case !ok:
-			if err := c.more(); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := c.handle(m); err != nil {
-			return err
-		}
-	}
-}
-
-// more writes the replies that have gathered, waits for bytes and feeds them.
-func (c *session) more() error {
-	if err := c.flush(); err != nil {
-		return err
-	}
-	if len(c.pending) > 0 {
-		b := c.pending
-		c.pending = nil
-		c.reader.Feed(b)
-		return nil
-	}
-	for {
-		b, err := c.input.read()
-		if err == nil {
-			if c.state < statePublishing {
-				c.input.quickAck()
-			}
-			c.took(len(b))
-			c.reader.Feed(b)
-			return nil
-		}
-		if e := c.kicked.Load(); e != nil {
-			return e
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return readEnding(err)
-		}
-		if err := c.expired(); err != nil {
-			return err
-		}
+	l := c.loop
+	c.mu.Unlock()
+	if l != nil {
+		l.post(c)
 	}
 }
 
@@ -262,44 +188,47 @@ func (c *session) took(n int) {
 	total := c.received.Add(uint64(n))
 	if c.window > 0 && total-c.acked >= max(c.window/2, minAckWindow) {
 		c.acked = total
-		c.reply(func(dst []byte) []byte { return rtmp.AppendAck(dst, uint32(total)) })
+		c.out = rtmp.AppendAck(c.out, uint32(total))
 	}
 }
 
-// setDeadline bounds the waiting for input. The zero time lifts the bound.
-func (c *session) setDeadline(t time.Time) {
-	c.deadline = t
-	c.conn.SetReadDeadline(t)
-	if c.kicked.Load() != nil { // it must not be undone
-		c.conn.SetReadDeadline(longAgo)
-	}
-}
+// setDeadline bounds how long the session may stay as it is. The zero time
+// lifts the bound.
+func (c *session) setDeadline(t time.Time) { c.deadline = t }
 
-// expired decides what a read deadline means.
-func (c *session) expired() error {
-	now := time.Now()
-	if c.state == statePublishing {
+// expired decides what a deadline means that is over.
+func (c *session) expired(now time.Time) error {
+	switch {
+	case c.state == stateHandshake:
+		return end(reasonHSTimeout, "no complete handshake within "+handshakeTime.String())
+	case c.state == statePublishing:
 		return c.publish.expired(c, now)
-	}
-	if now.Before(c.deadline) {
-		c.setDeadline(c.deadline)
-		return nil
-	}
-	if c.state == stateConnected && c.served {
+	case c.state == stateConnected && c.served:
 		return &ending{reason: reasonCmdTime, text: "no further publish or play in time", expected: true}
+	case c.state == stateClosing:
+		return &ending{reason: reasonClosed, expected: true}
 	}
 	return end(reasonCmdTime, "no publish or play within "+commandTime.String())
 }
 
-// reply adds an answer: written before the next wait for input, or at the end
-// of the message under way where a player's goroutine writes.
-func (c *session) reply(f func(dst []byte) []byte) {
-	if c.player != nil {
-		c.player.inject(f)
-		return
+// lost is why a session ends whose socket cannot be read.
+func (c *session) lost(err error) error {
+	if c.state == stateHandshake {
+		return handshakeEnding(err)
 	}
-	c.out = f(c.out)
+	return readEnding(err)
 }
+
+// stalled is why a session ends whose client takes nothing.
+func (c *session) stalled() error {
+	if c.player != nil {
+		return end(reasonStalled, "the player took nothing for "+stallTime.String())
+	}
+	return &ending{reason: reasonWrite, text: "the client does not take our answers", expected: true}
+}
+
+// waits says that what the client sends must wait.
+func (c *session) waits() bool { return c.gate != nil || c.leaving || c.home != nil }
 
 // size is the chunk size for answers.
 func (c *session) size() int {
@@ -309,22 +238,60 @@ func (c *session) size() int {
 	return c.chunkSize
 }
 
-// flush writes the answers that have gathered.
-func (c *session) flush() error {
-	if len(c.out) == 0 {
-		return nil
+// asksMuch says that answers should be written before more is asked.
+func (c *session) asksMuch() bool {
+	return len(c.out) > maxInject/2 || c.player != nil && len(c.player.orders) > maxOrders/2
+}
+
+// asksTooMuch says that they were not taken.
+func (c *session) asksTooMuch() bool {
+	return len(c.out) > maxInject || c.player != nil && len(c.player.orders) > maxOrders
+}
+
+// quiet says that there is nothing to be sent, nor to be done when it is sent.
+func (c *session) quiet() bool {
+	return c.player == nil && len(c.own) == 0 && len(c.out) == 0 && !c.leaving && c.state != stateClosing
+}
+
+// gather finds what to write next: bytes of the session's own, made in scratch,
+// then runs of the ring. It is not whole when there is more to come behind it
+// at once.
+func (c *session) gather(r *live.Runs, scratch []byte) (own []byte, whole bool) {
+	p := c.player
+	if p != nil && p.sub.Midway() && (len(c.out) > 0 || len(p.orders) > 0 || c.leaving) {
+		return p.sub.Gather(r, nil, 0), false
 	}
-	c.conn.SetWriteDeadline(time.Now().Add(writeTime))
-	n, err := c.conn.Write(c.out)
-	c.sent.Add(uint64(n))
-	c.out = c.out[:0]
-	if cap(c.out) > 4<<10 {
-		c.out = nil
+	if p != nil {
+		for _, do := range p.orders {
+			do()
+		}
+		p.orders = nil
 	}
-	if err != nil {
-		return &ending{reason: reasonWrite, text: "the client does not take our answers: " + err.Error(), expected: true}
+	own = append(scratch, c.own...)
+	if len(own) == 0 {
+		own, c.out = append(own, c.out...), nil
 	}
-	return nil
+	whole = len(c.out) == 0
+	switch {
+	case p == nil:
+		r.Clear()
+		return own, whole
+	case !whole, c.leaving:
+		return p.sub.Gather(r, own, 0), whole
+	}
+	return p.sub.Gather(r, own, roundBytes), whole
+}
+
+// gave notes that n bytes of what gather found are out.
+func (c *session) gave(r *live.Runs, own []byte, n int) {
+	if n < len(own) {
+		c.own = bytes.Clone(own[n:])
+		return
+	}
+	c.own = nil
+	if c.player != nil {
+		c.player.sub.Took(r, n-len(own))
+	}
 }
 
 // tellReason is what end events say of why; nothing for the usual ends.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,7 +162,7 @@ func TestSlowAndQuickTogether(t *testing.T) {
 	const frames = 1500 // more than the sockets between them hold
 	var wait sync.WaitGroup
 	seen := make(chan struct{}, 1<<20) // a token for each frame that a quick player has
-	players := 2 * len(s.server.senders)
+	players := 2 * len(s.server.loops)
 	for range players {
 		quick := s.play("x")
 		wait.Go(func() {
@@ -186,54 +184,4 @@ func TestSlowAndQuickTogether(t *testing.T) {
 	if n, err := watch(slow, true, func(_, last int) bool { return last == frames-1 }); err != nil {
 		t.Errorf("slow player, after %d frames: %v", n, err)
 	}
-}
-
-// TestAdoptedDescriptor: what comes back from a sender is a connection again,
-// and no descriptor is left over.
-func TestAdoptedDescriptor(t *testing.T) {
-	a, b := loopback(t)
-	fd, err := duplicate(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Close()
-	conn, err := adopt(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write([]byte("still here")); err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, 10)
-	if _, err := io.ReadFull(b, got); err != nil || string(got) != "still here" {
-		t.Errorf("%q, %v", got, err)
-	}
-	conn.SetReadDeadline(longAgo)
-	if _, err := conn.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a deadline gives %v: the runtime does not watch the socket", err)
-	}
-	conn.Close()
-	if n, err := b.Read(got); n != 0 || err != io.EOF {
-		t.Errorf("the other side reads %d, %v: a descriptor is left", n, err)
-	}
-	if _, err := duplicate(closedConn); err == nil {
-		t.Error("a pipe has no descriptor")
-	}
-}
-
-func loopback(t *testing.T) (a, b net.Conn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if a, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if b, err = ln.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
 }

@@ -1,0 +1,358 @@
+package server
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"srs/rtmp/live"
+)
+
+// Bounds of a loop's round.
+const (
+	roundBytes = 128 << 10        // sent to one player in a round; paces the burst of a join
+	roundJoins = 16               // players that get such a burst before others are looked at again
+	roundMail  = 64               // sessions taken in before others are looked at again
+	roundSends = 128              // players of a group sent to before others are looked at again
+	yieldAfter = time.Millisecond // of work, so that others get the processor
+	sweepEvery = time.Second      // sockets that do not take what they get are looked at
+	maxEvents  = 256
+	maxScratch = 64 << 10 // kept for the next player
+)
+
+// loop runs many sessions in one goroutine. It owns them: it alone reads, writes
+// and closes their sockets, with an epoll set of its own, and acts on what they
+// send. What may take time (callbacks) happens elsewhere and comes back by
+// mail; so do new connections and kicks. Publishers ring the bells of its
+// groups of players (group.go).
+//
+// A round does a bounded share of each, so that nothing waits for long:
+//
+//  1. the mailbox, and streams with something new
+//  2. what is due: timeouts, and groups of players whose time to be sent to has come
+//  3. groups that are sent to: one non-blocking send for each player; a full
+//     socket waits for EPOLLOUT and nobody waits for it
+//  4. players that lack more than a round's share: those who joined
+//  5. what clients send, and sockets that have room again
+//
+// Socket calls are raw: they cannot block, and Go's scheduler need not know.
+// Waiting is Go's: on a channel, while a second goroutine watches the epoll set.
+type loop struct {
+	// Static after construction.
+	server *Server
+	epoll  int
+	set    *os.File      // the epoll set, for Go's poller
+	bell   chan struct{} // capacity 1: ends the loop's wait
+	watch  chan struct{} // capacity 1: the watcher is to say when a socket is ready
+	ready  chan struct{} // capacity 1: it says so
+	done   chan struct{}
+
+	asleep atomic.Bool
+
+	mu    sync.Mutex
+	mail  []*session // new, kicked, or with an answer to their gate
+	rings []ring     // streams that have something new
+	quit  bool
+
+	// Owned by the loop's goroutine.
+	slots    []slot
+	free     []int32
+	groups   map[*live.Stream]*group
+	times    timetable
+	inbox    []*session // taken from mail, not looked at yet
+	work     queue[*group]
+	again    queue[*session] // have more than fits into a round
+	moves    []*session      // to other loops
+	events   [maxEvents]unix.EpollEvent
+	watching bool
+	timer    *time.Timer
+	alarm    time.Time // what timer is set to; zero: it is not
+	swept    time.Time
+	now      time.Time
+	worked   time.Time // since when it has not let others run
+	runs     live.Runs
+	scratch  []byte // for what a client gets beside them
+	out      output
+	in       [64 << 10]byte // what was read last
+}
+
+// slot is a place for a session. The generation tells an event for the one
+// that is there from one for a session that was.
+type slot struct {
+	session    *session
+	generation int32
+}
+
+func newLoop(s *Server) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	unix.SetNonblock(epoll, true) // or Go's poller does not take it
+	x := &loop{
+		server: s, epoll: epoll, set: os.NewFile(uintptr(epoll), "epoll"),
+		bell: make(chan struct{}, 1), watch: make(chan struct{}, 1), ready: make(chan struct{}, 1), done: make(chan struct{}),
+		groups: make(map[*live.Stream]*group), timer: time.NewTimer(time.Hour),
+	}
+	x.timer.Stop()
+	raw, err := x.set.SyscallConn()
+	if err != nil {
+		x.set.Close()
+		return nil, os.NewSyscallError("epoll", err)
+	}
+	go x.watchSockets(raw)
+	go x.run()
+	return x, nil
+}
+
+// stop ends the loop once it has no sessions, and waits.
+func (x *loop) stop() {
+	x.mu.Lock()
+	x.quit = true
+	x.mu.Unlock()
+	x.rouse()
+	<-x.done
+}
+
+// post has the loop look at a session.
+func (x *loop) post(c *session) {
+	x.mu.Lock()
+	x.mail = append(x.mail, c)
+	x.mu.Unlock()
+	x.rouse()
+}
+
+// ring says that a group's stream has something new.
+func (x *loop) ring(g *group, d live.Due) {
+	x.mu.Lock()
+	x.rings = append(x.rings, ring{g, d})
+	x.mu.Unlock()
+	x.rouse()
+}
+
+// rouse ends the loop's wait, if it waits.
+func (x *loop) rouse() {
+	if x.asleep.Load() && x.asleep.CompareAndSwap(true, false) {
+		select {
+		case x.bell <- struct{}{}:
+		default: // one that it has not heard yet does as well
+		}
+	}
+}
+
+func (x *loop) run() {
+	defer close(x.done)
+	defer x.set.Close() // ends the watcher, too
+	defer close(x.watch)
+	var mail []*session
+	var rings []ring
+	for {
+		x.mu.Lock()
+		mail, x.mail = x.mail, mail[:0]
+		rings, x.rings = x.rings, rings[:0]
+		quit := x.quit
+		x.mu.Unlock()
+		x.now = time.Now()
+		x.inbox = append(x.inbox, mail...)
+		clear(mail)
+		for _, r := range rings {
+			x.answer(r)
+		}
+		clear(rings)
+		x.round()
+		if quit && len(x.inbox) == 0 && len(x.slots) == len(x.free) {
+			return
+		}
+		x.wait()
+		x.yield()
+	}
+}
+
+// round does a share of what there is to do.
+func (x *loop) round() {
+	n := min(len(x.inbox), roundMail)
+	for _, c := range x.inbox[:n] {
+		x.look(c)
+	}
+	rest := copy(x.inbox, x.inbox[n:])
+	clear(x.inbox[rest:])
+	x.inbox = x.inbox[:rest]
+	for a := x.times.due(x.now); a != nil; a = x.times.due(x.now) {
+		if a.group != nil {
+			x.tick(a.group)
+		} else {
+			x.expire(a.session)
+		}
+	}
+	for sends := roundSends; sends > 0 && x.work.len() > 0; {
+		g := x.work.take()
+		if sends -= x.flush(g, sends); g.working {
+			x.work.add(g)
+		}
+	}
+	for range min(x.again.len(), roundJoins) {
+		c := x.again.take()
+		c.queued = false
+		x.push(c)
+	}
+	x.move()
+	if x.now.Sub(x.swept) >= sweepEvery {
+		x.swept = x.now
+		x.sweep()
+	}
+}
+
+func (x *loop) busy() bool {
+	return len(x.moves) > 0 || x.work.len() > 0 || x.again.len() > 0 || len(x.inbox) > 0
+}
+
+// wait takes socket events, and waits for something to do if there is nothing.
+func (x *loop) wait() {
+	n := rawEpoll(x.epoll, x.events[:])
+	if n == 0 && !x.busy() {
+		x.asleep.Store(true)
+		x.mu.Lock()
+		idle := len(x.mail) == 0 && len(x.rings) == 0 && !x.quit
+		x.mu.Unlock()
+		if idle {
+			x.park()
+			n = rawEpoll(x.epoll, x.events[:])
+		}
+		x.asleep.Store(false)
+		x.now = time.Now()
+	}
+	for _, e := range x.events[:n] {
+		s := x.slots[e.Fd]
+		if s.session == nil || s.generation != e.Pad {
+			continue
+		}
+		if e.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			x.attend(s.session)
+		}
+		if e.Events&unix.EPOLLOUT != 0 && s.session.slot >= 0 && s.session.blocked {
+			x.unblock(s.session)
+		}
+	}
+}
+
+// park waits until somebody rouses the loop, a socket is ready or a time has come.
+func (x *loop) park() {
+	if !x.watching {
+		x.watching = true
+		x.watch <- struct{}{}
+	}
+	var due time.Time
+	if len(x.slots) > len(x.free) {
+		due = x.swept.Add(sweepEvery)
+	}
+	if t := x.times.next(); !t.IsZero() && (due.IsZero() || t.Before(due)) {
+		due = t
+	}
+	if due != x.alarm {
+		if x.alarm = due; due.IsZero() {
+			x.timer.Stop()
+		} else {
+			x.timer.Reset(max(0, time.Until(due)))
+		}
+	}
+	select {
+	case <-x.bell:
+	case <-x.ready:
+		x.watching = false
+	case <-x.timer.C:
+		x.alarm = time.Time{}
+	}
+	x.worked = time.Now()
+}
+
+// watchSockets tells the loop, each time it asks for that, that a socket of its
+// set is ready.
+func (x *loop) watchSockets(raw syscall.RawConn) {
+	var one [1]unix.EpollEvent
+	for range x.watch {
+		if raw.Read(func(uintptr) bool { return rawEpoll(x.epoll, one[:]) > 0 }) != nil {
+			return // the set is closed
+		}
+		x.ready <- struct{}{}
+	}
+}
+
+// yield lets others run from time to time: callbacks, recordings.
+func (x *loop) yield() {
+	if x.now.Sub(x.worked) >= yieldAfter {
+		runtime.Gosched()
+		x.worked = time.Now()
+	}
+}
+
+// enter takes a session in.
+func (x *loop) enter(c *session) {
+	if n := len(x.free); n > 0 {
+		c.slot = x.free[n-1]
+		x.free = x.free[:n-1]
+	} else {
+		c.slot = int32(len(x.slots))
+		x.slots = append(x.slots, slot{})
+	}
+	s := &x.slots[c.slot]
+	s.session = c
+	s.generation++
+	c.progress = x.now
+	if err := x.control(c, unix.EPOLL_CTL_ADD); err != nil {
+		x.end(c, &ending{reason: reasonReset, text: "epoll: " + err.Error(), expected: true})
+	}
+}
+
+// forsake takes a session out: its socket is looked at no longer.
+func (x *loop) forsake(c *session) {
+	unix.EpollCtl(x.epoll, unix.EPOLL_CTL_DEL, c.fd, nil)
+	x.times.cancel(&c.appointment)
+	x.slots[c.slot].session = nil
+	x.free = append(x.free, c.slot)
+	c.slot = -1
+}
+
+// control tells epoll what to look for.
+func (x *loop) control(c *session, op int) error {
+	e := unix.EpollEvent{Fd: c.slot, Pad: x.slots[c.slot].generation}
+	switch {
+	case !c.deaf:
+		e.Events = unix.EPOLLIN | unix.EPOLLRDHUP
+	case c.gate != nil:
+		e.Events = unix.EPOLLRDHUP // to see the client leave
+	}
+	if c.blocked {
+		e.Events |= unix.EPOLLOUT
+	}
+	return unix.EpollCtl(x.epoll, op, c.fd, &e)
+}
+
+// sweep ends sessions whose client has not taken a byte for long, and moves
+// players on that lag too far behind.
+func (x *loop) sweep() {
+	for i := range x.slots {
+		c := x.slots[i].session
+		if c == nil {
+			continue
+		}
+		if c.blocked {
+			// The socket has room again only when much of its buffer is free; a slow
+			// reader is known by what the kernel has left to send.
+			if n, err := unix.IoctlGetInt(c.fd, unix.SIOCOUTQ); err == nil && n < c.unsent {
+				c.unsent, c.progress = n, x.now
+			}
+			if x.now.Sub(c.progress) >= stallTime {
+				x.end(c, c.stalled())
+				continue
+			}
+		}
+		if p := c.player; p != nil && p.sub.Lagging() {
+			p.skip()
+		}
+	}
+}
