@@ -25,11 +25,12 @@ const (
 
 // clientState is what a client waits for:
 //
-//	connecting -> shaking -> connected -> created -> accepted -> working -> leaving -> gone
+//	new -> connecting -> shaking -> connected -> created -> accepted -> working -> leaving -> gone
 type clientState uint8
 
 const (
-	clientConnecting clientState = iota // TCP
+	clientNew        clientState = iota // its time to come
+	clientConnecting                    // TCP
 	clientShaking                       // S0, S1 and S2
 	clientConnected                     // the answer to connect
 	clientCreated                       // the answer to createStream
@@ -82,6 +83,7 @@ type client struct {
 var (
 	errFull         = errors.New("the server does not read")
 	errSlow         = fmt.Errorf("not accepted within %v", dialTimeout)
+	errDone         = errors.New("all is done") // no error: a role has no more to do
 	errServerClosed = fmt.Errorf("the server closed the connection: %w", io.EOF)
 )
 
@@ -175,9 +177,13 @@ func (c *client) flush() error {
 // other; at 0: for none.
 func (c *client) wakeAt(at int64) { c.crowd.times.set(c, at) }
 
-// tick ends a client that has waited too long, or is its role's.
+// tick lets a client in whose time has come, ends one that has waited too long,
+// or is its role's.
 func (c *client) tick(now int64) error {
 	switch {
+	case c.state == clientNew:
+		c.crowd.open(c)
+		return nil
 	case c.state < clientWorking:
 		return errSlow
 	case c.state == clientLeaving:

@@ -54,5 +54,22 @@ var (
 
 var (
 	deliveryColumns = []column{perGBColumn, percentColumn, p50Column, p99Column, joinColumn, deliveredColumn, faultsColumn, peakColumn, switchesColumn}
-	publishColumns  = []column{perGBColumn, percentColumn, lateColumn, faultsColumn, rssColumn, peakColumn, switchesColumn}
+	stormColumns    = []column{
+		{key: "server_us_per_cycle", title: "CPU µs/cycle", digits: 1, of: stormFigure(func(f *stormFigures) float64 { return f.Micros })},
+		{key: "cycles_per_s", title: "cycles/s", of: stormFigure(func(f *stormFigures) float64 { return f.PerSecond })},
+		percentColumn,
+		spread("ready_p50_ms", "ready p50 ms", joinOf, p50),
+		spread("ready_p99_ms", "ready p99 ms", joinOf, p99),
+		faultsColumn, peakColumn, switchesColumn,
+	}
+	publishColumns = []column{perGBColumn, percentColumn, lateColumn, faultsColumn, rssColumn, peakColumn, switchesColumn}
 )
+
+func stormFigure(of func(*stormFigures) float64) func(*report) float64 {
+	return func(r *report) float64 {
+		if r.Storm == nil {
+			return 0
+		}
+		return of(r.Storm)
+	}
+}

@@ -41,6 +41,7 @@ type crowd struct {
 	// Owned by the loop.
 	clients []*client // by descriptor
 	times   timetable
+	closing bool // nobody is let in any more
 	in      []byte
 	source  byte // of 127.0.0.x, where connections come from
 	batch   []unix.EpollEvent
@@ -88,6 +89,13 @@ func (c *crowd) do(f func()) {
 
 // join lets a client in.
 func (c *crowd) join(p *client) { c.do(func() { c.open(p) }) }
+
+// joinAt lets a client in at a time (ns since 1970). The loop calls it, and only
+// while the crowd is not closing.
+func (c *crowd) joinAt(p *client, at int64) {
+	p.crowd = c
+	p.wakeAt(at)
+}
 
 // leave ends all clients. It may be called again.
 func (c *crowd) leave() {
@@ -182,10 +190,17 @@ func (c *crowd) bell() bool {
 		task()
 	}
 	if leaving {
+		c.closing = true
 		for _, p := range c.clients {
 			if p != nil {
 				c.end(p, nil)
 			}
+		}
+		for len(c.times) > 0 { // those that were to come
+			p := c.times[0]
+			p.wakeAt(0)
+			p.state = clientGone
+			p.ended(nil)
 		}
 	}
 	return !leaving
@@ -193,7 +208,7 @@ func (c *crowd) bell() bool {
 
 // open begins to connect. Where ports run out, the next source address is taken.
 func (c *crowd) open(p *client) {
-	p.crowd, p.begun = c, time.Now()
+	p.crowd, p.begun, p.state = c, time.Now(), clientConnecting
 	fd, pending, err := p.request.dial(c.source)
 	for errors.Is(err, unix.EADDRNOTAVAIL) && p.request.loopback && c.source < maxSources {
 		c.source++
@@ -222,7 +237,7 @@ func (c *crowd) open(p *client) {
 // end closes a client.
 func (c *crowd) end(p *client, err error) {
 	switch {
-	case p.state == clientLeaving:
+	case p.state == clientLeaving, errors.Is(err, errDone):
 		err = nil
 	case err != nil && p.state == clientWorking:
 		err = fmt.Errorf("%s: %s: %w", p.request.name, p.role.after(), err)

@@ -23,7 +23,7 @@
 //	               stopping one
 //	report         figures as text and JSON
 //	rig            what all that measure have in common; a scenario uses it
-//	fanout, publish: the scenarios
+//	fanout, publish, storm: the scenarios
 //	play, demo     subcommands of their own
 //	columns, contender, nginx, compare: several servers, in turns
 //	floor          the yardstick, a server that is no more than needed:

@@ -24,6 +24,7 @@ Usage:
   bench publish [flags]   send synthetic streams
   bench play    [flags]   receive such streams and check them
   bench fanout  [flags]   both in one process: measure a server
+  bench storm   [flags]   players that come, see a keyframe and go, over and over
   bench compare [flags]   measure several servers in turns, with any of these
   bench floor   [flags]   the yardstick: the least that a server must do
   bench demo    -srs FILE show a server at work: callbacks, players, a recording

@@ -20,10 +20,18 @@ type player struct {
 type party struct {
 	tally   tally
 	join    histogram     // from connecting to the first keyframe
-	started chan struct{} // one for each player that has a keyframe
+	started chan struct{} // one for each player that has a keyframe; nil: nobody waits for it
 }
 
-func newParty(players int) *party { return &party{started: make(chan struct{}, players)} }
+// newParty makes a party whose players, so many, are waited for; of 0, as many
+// as come, none is.
+func newParty(players int) *party {
+	p := new(party)
+	if players > 0 {
+		p.started = make(chan struct{}, players)
+	}
+	return p
+}
 
 // line says how the players fare so far.
 func (g *party) line() string {
@@ -50,7 +58,9 @@ func (p *player) media(m chunk.Message, now int64) error {
 	if !p.started && p.check.started.Load() {
 		p.started = true
 		p.party.join.add(time.Duration(now - p.begun.UnixNano()))
-		p.party.started <- struct{}{}
+		if p.party.started != nil {
+			p.party.started <- struct{}{}
+		}
 	}
 	return nil
 }

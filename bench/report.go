@@ -44,6 +44,8 @@ type report struct {
 	Join    *quantiles `json:"join_ms,omitempty"`    // connecting to first keyframe
 	Late    *quantiles `json:"late_ms,omitempty"`    // our own sending, behind schedule
 
+	Storm *stormFigures `json:"storm,omitempty"`
+
 	Server    *serverFigures `json:"server,omitempty"`
 	OwnCPU    float64        `json:"own_cpu_s"`
 	OwnUse    float64        `json:"own_cpu_percent"`                // of the CPUs we may use
@@ -214,7 +216,13 @@ func (r *report) print(w io.Writer) {
 	if r.Players == 0 {
 		fmt.Fprintf(w, "sent       %d frames, %.1f MB\n", r.Sent, float64(r.SentBytes)/1e6)
 	}
-	if r.Players > 0 {
+	if s := r.Storm; s != nil {
+		fmt.Fprintf(w, "cycles     %d (%.0f/s), %d failed", s.Cycles, s.PerSecond, s.Failed)
+		if s.Micros > 0 {
+			fmt.Fprintf(w, ", %.1f µs of the server's CPU time each", s.Micros)
+		}
+		fmt.Fprintln(w)
+	} else if r.Players > 0 {
 		fmt.Fprintf(w, "delivered  %.3f %%  (%d of %d frames, %.0f/s, %.1f Mb/s)\n", r.Percent, r.Delivered, r.Expected,
 			float64(r.Delivered)/r.Seconds, float64(r.Bytes)*8/1e6/r.Seconds)
 		fmt.Fprintf(w, "faults     %s\n", r.faults())

@@ -258,6 +258,7 @@ type scenario interface {
 var scenarios = map[string]func() scenario{
 	"fanout":  func() scenario { return new(fanout) },
 	"publish": func() scenario { return new(publish) },
+	"storm":   func() scenario { return new(storm) },
 }
 
 func newRig(name string, s scenario, fs *flag.FlagSet) *rig {
