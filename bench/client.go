@@ -62,12 +62,14 @@ type client struct {
 	role    role
 	crowd   *crowd
 	ended   func(error) // called once; nil: by our own wish
+	buffer  int         // for receiving, bytes; 0: as the system likes
 
 	// Owned by the crowd.
 	fd       int
 	state    clientState
-	deaf     bool // its socket is not to be read
-	watched  uint32
+	limited  bool   // no more is to be read than
+	allowed  int    // bytes
+	watched  uint32 // what the epoll set was told
 	begun    time.Time
 	answer   []byte        // of the handshake, until it is whole
 	reader   *chunk.Reader // keeps no more than a message that has begun
@@ -112,7 +114,16 @@ func (c *client) ready(events uint32, in []byte) error {
 	if events&^unix.EPOLLOUT == 0 {
 		return nil
 	}
+	if c.limited && c.allowed > 0 {
+		in = in[:min(len(in), c.allowed)]
+	}
 	n, errno := readNow(c.fd, in)
+	if c.limited {
+		c.allowed = max(0, c.allowed-n)
+		if err := c.watch(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case errno != 0 && later(errno):
 		return nil
@@ -126,10 +137,17 @@ func (c *client) ready(events uint32, in []byte) error {
 	return c.take(in[:n], time.Now().UnixNano())
 }
 
+// allow lets a client read so many bytes and no more; below 0: all. One that may
+// read nothing still learns of a broken connection.
+func (c *client) allow(bytes int) error {
+	c.limited, c.allowed = bytes >= 0, max(0, bytes)
+	return c.watch()
+}
+
 // watch tells the crowd's epoll set what is awaited.
 func (c *client) watch() error {
 	var events uint32
-	if !c.deaf {
+	if !c.limited || c.allowed > 0 {
 		events = unix.EPOLLIN
 	}
 	if len(c.out) > 0 {

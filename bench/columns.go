@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // A column is one figure in the table of a comparison.
 type column struct {
 	key    string // in JSON
@@ -62,6 +64,26 @@ var (
 		spread("ready_p99_ms", "ready p99 ms", joinOf, p99),
 		faultsColumn, peakColumn, switchesColumn,
 	}
+	mixedColumns = append(slices.Clip(deliveryColumns),
+		column{key: "worst_stream_p99_ms", title: "worst stream's p99 ms", digits: 1, of: func(r *report) float64 {
+			if r.Streams == nil {
+				return 0
+			}
+			return r.Streams.WorstP99
+		}})
+	churnColumns = append(slices.Clip(deliveryColumns),
+		column{key: "visitors_per_s", title: "visitors/s", of: visitorFigure(func(r *report, f *visitorFigures) float64 { return float64(f.Gone) / r.Seconds })},
+		column{key: "visitors_join_p99_ms", title: "their join p99 ms", digits: 1, of: visitorFigure(func(_ *report, f *visitorFigures) float64 {
+			if f.Join == nil {
+				return 0
+			}
+			return f.Join.P99
+		})})
+	slowColumns = append(slices.Clip(deliveryColumns),
+		column{key: "slow_closed", title: "slow: closed", of: slowFigure(func(f *slowFigures) float64 { return float64(f.Closed) })},
+		column{key: "slow_skipped", title: "skipped", of: slowFigure(func(f *slowFigures) float64 { return float64(f.Skipped) })},
+		column{key: "server_mb_per_min", title: "RSS MB/min", digits: 1, of: slowFigure(func(f *slowFigures) float64 { return f.Growth })},
+	)
 	publishColumns = []column{perGBColumn, percentColumn, lateColumn, faultsColumn, rssColumn, peakColumn, switchesColumn}
 )
 
@@ -71,5 +93,23 @@ func stormFigure(of func(*stormFigures) float64) func(*report) float64 {
 			return 0
 		}
 		return of(r.Storm)
+	}
+}
+
+func slowFigure(of func(*slowFigures) float64) func(*report) float64 {
+	return func(r *report) float64 {
+		if r.Slow == nil {
+			return 0
+		}
+		return of(r.Slow)
+	}
+}
+
+func visitorFigure(of func(*report, *visitorFigures) float64) func(*report) float64 {
+	return func(r *report) float64 {
+		if r.Visitors == nil {
+			return 0
+		}
+		return of(r, r.Visitors)
 	}
 }

@@ -68,7 +68,7 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) error
 			c.Flags = append(c.Flags, "-"+f.Name+"="+f.Value.String())
 		}
 	})
-	c.columns, c.connections = s.columns(), g.publishers+s.connections()
+	c.columns, c.connections = s.columns(), g.publishers+s.connections(g)
 	if g.calls {
 		c.columns = append(slices.Clip(c.columns), callsColumn)
 	}

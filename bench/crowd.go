@@ -209,10 +209,10 @@ func (c *crowd) bell() bool {
 // open begins to connect. Where ports run out, the next source address is taken.
 func (c *crowd) open(p *client) {
 	p.crowd, p.begun, p.state = c, time.Now(), clientConnecting
-	fd, pending, err := p.request.dial(c.source)
+	fd, pending, err := p.request.dial(c.source, p.buffer)
 	for errors.Is(err, unix.EADDRNOTAVAIL) && p.request.loopback && c.source < maxSources {
 		c.source++
-		fd, pending, err = p.request.dial(c.source)
+		fd, pending, err = p.request.dial(c.source, p.buffer)
 	}
 	if err != nil {
 		p.state = clientGone

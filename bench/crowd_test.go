@@ -150,7 +150,7 @@ func TestCrowdConversations(t *testing.T) {
 				}
 				sent <- rest
 			}()
-			party := newParty(1)
+			party := newParty(nil)
 			crowd, err := newCrowd()
 			if err != nil {
 				t.Fatal(err)
@@ -245,7 +245,7 @@ func TestCrowdTooLate(t *testing.T) {
 
 // TestCrowdLeaves: players that were to join just then, and twice.
 func TestCrowdLeaves(t *testing.T) {
-	party := newParty(100)
+	party := newParty(nil)
 	c, err := newCrowd()
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func TestDialFrom(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	for source, want := range map[byte]string{1: "127.0.0.1", 2: "127.0.0.2", maxSources: "127.0.0.250"} {
-		fd, _, err := r.dial(source)
+		fd, _, err := r.dial(source, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -157,7 +157,7 @@ func (d *demoRun) stream(ctx context.Context) error {
 	}
 	defer g.close()
 	publisher := g.sender(g.opens[0])
-	d.party = g.party(demoPlayers)
+	d.party = g.party(g.arrived)
 	join := func(text string) {
 		d.stdout.line("bench", text)
 		g.play(ctx, 1, func(int) (int, *party) { return 0, d.party })
@@ -178,7 +178,7 @@ func (d *demoRun) stream(ctx context.Context) error {
 		return err
 	}
 	join("a third player comes late; it gets what was sent since the last keyframe")
-	if err := g.crew.await(ctx, "players have a keyframe", demoPlayers, d.party.started, eventTime); err != nil {
+	if err := g.crew.await(ctx, "players have a keyframe", demoPlayers, g.arrived, eventTime); err != nil {
 		return err
 	}
 	if err := g.crew.attend(ctx, demoTime-demoLate, 0, nil, nil); err != nil {

@@ -23,7 +23,9 @@
 //	               stopping one
 //	report         figures as text and JSON
 //	rig            what all that measure have in common; a scenario uses it
-//	fanout, publish, storm: the scenarios
+//	turnstile      clients that come and go, one after the other
+//	trend          what a process holds, and what of it grows
+//	fanout, mixed, slow, churn, storm, publish: the scenarios
 //	play, demo     subcommands of their own
 //	columns, contender, nginx, compare: several servers, in turns
 //	floor          the yardstick, a server that is no more than needed:

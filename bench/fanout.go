@@ -17,7 +17,7 @@ func (f *fanout) check(g *rig) error {
 	return errors.Join(checkCount("players", f.players), mustLast(g))
 }
 
-func (f *fanout) connections() int { return f.players }
+func (f *fanout) connections(*rig) int { return f.players }
 
 func (f *fanout) perform(ctx context.Context, g *rig) error {
 	if err := g.open(f.players); err != nil {
@@ -27,9 +27,9 @@ func (f *fanout) perform(ctx context.Context, g *rig) error {
 	if err := g.publish(ctx); err != nil {
 		return err
 	}
-	all := g.party(f.players)
+	all := g.party(g.arrived)
 	g.play(ctx, f.players, func(i int) (int, *party) { return i % g.publishers, all })
-	if err := g.await(ctx, all, f.players); err != nil {
+	if err := g.await(ctx, f.players); err != nil {
 		return err
 	}
 	if err := g.measure(ctx, g.house, all.line); err != nil {

@@ -24,6 +24,9 @@ Usage:
   bench publish [flags]   send synthetic streams
   bench play    [flags]   receive such streams and check them
   bench fanout  [flags]   both in one process: measure a server
+  bench mixed   [flags]   many streams with few players each
+  bench slow    [flags]   players that do not read beside others that must not notice
+  bench churn   [flags]   players that come and go beside others that must not notice
   bench storm   [flags]   players that come, see a keyframe and go, over and over
   bench compare [flags]   measure several servers in turns, with any of these
   bench floor   [flags]   the yardstick: the least that a server must do

@@ -35,7 +35,7 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	group, crew := newParty(*players), newCrew(*players)
+	group, crew := newParty(nil), newCrew(*players)
 	group.tally.sample = *sample
 	group.tally.window = new(atomic.Pointer[window])
 	group.tally.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})

@@ -23,14 +23,16 @@ type party struct {
 	started chan struct{} // one for each player that has a keyframe; nil: nobody waits for it
 }
 
-// newParty makes a party whose players, so many, are waited for; of 0, as many
-// as come, none is.
-func newParty(players int) *party {
-	p := new(party)
-	if players > 0 {
-		p.started = make(chan struct{}, players)
+func newParty(started chan struct{}) *party { return &party{started: started} }
+
+// together adds up parties.
+func together(parties []*party) *party {
+	sum := new(party)
+	for _, p := range parties {
+		sum.tally.merge(&p.tally)
+		sum.join.merge(&p.join)
 	}
-	return p
+	return sum
 }
 
 // line says how the players fare so far.

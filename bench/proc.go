@@ -21,7 +21,8 @@ const ticks = 100
 type procUsage struct {
 	cpu       time.Duration // user and system
 	rss, peak int64         // bytes
-	switches  int64         // from one thread to another, of the threads that live
+	threads   int64
+	switches  int64 // from one thread to another, of the threads that live
 }
 
 func readProc(pid int) (procUsage, error) {
@@ -49,12 +50,14 @@ func readProc(pid int) (procUsage, error) {
 	}
 	for line := range strings.Lines(string(status)) {
 		key, value, _ := strings.Cut(line, ":")
-		kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64) // or a number
 		switch key {
 		case "VmRSS":
 			u.rss = kb << 10
 		case "VmHWM":
 			u.peak = kb << 10
+		case "Threads":
+			u.threads = kb
 		}
 	}
 	u.switches = readSwitches(pid)

@@ -10,7 +10,7 @@ type publish struct{}
 
 func (publish) options(g *rig, _ *flag.FlagSet) { g.duration, g.endless = 0, true }
 func (publish) check(*rig) error                { return nil }
-func (publish) connections() int                { return 0 }
+func (publish) connections(*rig) int            { return 0 }
 
 func (publish) perform(ctx context.Context, g *rig) error {
 	if err := g.open(0); err != nil {

@@ -47,13 +47,13 @@ type load struct {
 	window   *atomic.Pointer[window]
 	late     histogram // how much behind its time a frame was sent
 	sent     atomic.Int64
-	bytes    atomic.Int64 // of bodies
-	measured atomic.Int64 // of them sent in the window
-	started  chan struct{}
+	bytes    atomic.Int64  // of bodies
+	measured atomic.Int64  // of them sent in the window
+	started  chan struct{} // one for each that was accepted; nil: nobody waits for it
 }
 
-func newLoad(w *atomic.Pointer[window], publishers int) *load {
-	return &load{window: w, started: make(chan struct{}, publishers)}
+func newLoad(w *atomic.Pointer[window], started chan struct{}) *load {
+	return &load{window: w, started: started}
 }
 
 // line says how the publishers fare so far.
@@ -62,8 +62,7 @@ func (l *load) line() string {
 }
 
 // newPublisher makes a publisher, whose ended is to be set before it joins a
-// crowd. It sends on load.started once, when the server has accepted it and the
-// headers are out.
+// crowd.
 func newPublisher(r *request, w workload, l *load) *publisher {
 	var id [4]byte
 	rand.Read(id[:])
@@ -82,7 +81,9 @@ func (p *publisher) begin(now int64) error {
 	if err := p.write(p.wire); err != nil {
 		return err
 	}
-	p.load.started <- struct{}{}
+	if p.load.started != nil {
+		p.load.started <- struct{}{}
+	}
 	p.next, p.first = p.frames.next(), now
 	return p.tick(now)
 }

@@ -107,7 +107,7 @@ func TestPublisherWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	load, ended := newLoad(new(atomic.Pointer[window]), 1), make(chan error, 1)
+	load, ended := newLoad(new(atomic.Pointer[window]), nil), make(chan error, 1)
 	p := newPublisher(request, workload{Kbps: 80_000, FPS: 50, GOP: time.Second}, load)
 	p.ended = func(err error) { ended <- err }
 	crowd.join(&p.client)

@@ -29,7 +29,8 @@ type report struct {
 	Expected  int64   `json:"expected"`  // frames sent in the window, for each player
 	Delivered int64   `json:"delivered"` // of them, intact and once
 	Percent   float64 `json:"delivered_percent"`
-	Bytes     int64   `json:"bytes"` // of the bodies delivered
+	Bytes     int64   `json:"bytes"`                  // of the bodies delivered
+	Beside    int64   `json:"bytes_beside,omitempty"` // delivered to players that are not reported of
 
 	Lost       int64 `json:"lost"` // from each player's first keyframe to the last frame sent
 	Gaps       int64 `json:"gaps"`
@@ -44,7 +45,10 @@ type report struct {
 	Join    *quantiles `json:"join_ms,omitempty"`    // connecting to first keyframe
 	Late    *quantiles `json:"late_ms,omitempty"`    // our own sending, behind schedule
 
-	Storm *stormFigures `json:"storm,omitempty"`
+	Storm    *stormFigures   `json:"storm,omitempty"`
+	Streams  *streamFigures  `json:"streams,omitempty"`
+	Slow     *slowFigures    `json:"slow,omitempty"`
+	Visitors *visitorFigures `json:"visitors,omitempty"`
 
 	Server    *serverFigures `json:"server,omitempty"`
 	OwnCPU    float64        `json:"own_cpu_s"`
@@ -144,17 +148,25 @@ func (m *meter) read(r *report) error {
 
 // count fills in what parties found.
 func (r *report) count(parties ...*party) {
-	latency, join := new(histogram), new(histogram)
-	for _, p := range parties {
-		t := &p.tally
-		r.Delivered, r.Bytes = r.Delivered+t.delivered.Load(), r.Bytes+t.bytes.Load()
-		r.Lost, r.Gaps, r.OutOfOrder = r.Lost+t.lost.Load(), r.Gaps+t.gaps.Load(), r.OutOfOrder+t.outOfOrder.Load()
-		r.Duplicates, r.Corrupt, r.TimeBack = r.Duplicates+t.duplicates.Load(), r.Corrupt+t.corrupt.Load(), r.TimeBack+t.timeBack.Load()
-		r.BadStart, r.Restarts = r.BadStart+t.badStart.Load(), r.Restarts+t.restarts.Load()
-		latency.merge(&t.latency)
-		join.merge(&p.join)
-	}
-	r.Latency, r.Join = latency.quantiles(), join.quantiles()
+	all := together(parties)
+	t := &all.tally
+	r.Delivered, r.Bytes = t.delivered.Load(), t.bytes.Load()
+	r.Lost, r.Gaps, r.OutOfOrder = t.lost.Load(), t.gaps.Load(), t.outOfOrder.Load()
+	r.Duplicates, r.Corrupt, r.TimeBack = t.duplicates.Load(), t.corrupt.Load(), t.timeBack.Load()
+	r.BadStart, r.Restarts = t.badStart.Load(), t.restarts.Load()
+	r.Latency, r.Join = t.latency.quantiles(), all.join.quantiles()
+}
+
+// blame adds the faults of a party that is not reported of, and what it cost;
+// that it lost frames is no fault.
+func (r *report) blame(p *party) {
+	t := &p.tally
+	r.Beside += t.bytes.Load()
+	r.OutOfOrder += t.outOfOrder.Load()
+	r.Duplicates += t.duplicates.Load()
+	r.Corrupt += t.corrupt.Load()
+	r.TimeBack += t.timeBack.Load()
+	r.BadStart += t.badStart.Load()
 }
 
 // conclude derives what follows from the other figures.
@@ -162,9 +174,9 @@ func (r *report) conclude() {
 	if r.Expected > 0 {
 		r.Percent = 100 * float64(r.Delivered) / float64(r.Expected)
 	}
-	if r.Server != nil && r.Bytes > 0 {
-		r.Server.PerGB = r.Server.CPU / (float64(r.Bytes) / 1e9)
-		r.Server.CallsGB = float64(r.Server.Calls) / (float64(r.Bytes) / 1e9)
+	if gb := float64(r.Bytes+r.Beside) / 1e9; r.Server != nil && gb > 0 {
+		r.Server.PerGB = r.Server.CPU / gb
+		r.Server.CallsGB = float64(r.Server.Calls) / gb
 	}
 	warn := func(format string, args ...any) {
 		r.Saturated = true
@@ -229,6 +241,17 @@ func (r *report) print(w io.Writer) {
 		if r.Restarts > 0 {
 			fmt.Fprintf(w, "restarts   %d\n", r.Restarts)
 		}
+	}
+	if s := r.Streams; s != nil {
+		fmt.Fprintf(w, "streams    worst: %.3f %% delivered, p99 %.1f ms (median %.1f ms), join p50 %.1f ms\n", s.Delivered, s.WorstP99, s.P99, s.WorstJoin)
+	}
+	if s := r.Slow; s != nil {
+		fmt.Fprintf(w, "slow       %d players at %d kb/s: %d closed, %d skipped (%d frames), %d behind, %d got all; the server grew by %.1f MB/min\n",
+			s.Players, s.Kbps, s.Closed, s.Skipped, s.Lost, s.Behind, s.Whole, s.Growth)
+	}
+	if v := r.Visitors; v != nil {
+		fmt.Fprintf(w, "visitors   %d at once, %d came and went (%.0f/s), %d failed\n", v.AtOnce, v.Gone, float64(v.Gone)/r.Seconds, v.Failed)
+		v.Join.print(w, "  join")
 	}
 	r.Latency.print(w, "latency")
 	r.Join.print(w, "join")

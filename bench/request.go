@@ -104,11 +104,15 @@ func newRequests(urls []string, one func(string) (*request, error)) ([]*request,
 // 28,000 ports.
 const maxSources = 250
 
-// dial begins to connect from 127.0.0.source. pending says that it is under way.
-func (r *request) dial(source byte) (fd int, pending bool, err error) {
+// dial begins to connect from 127.0.0.source, with a receive buffer of so many
+// bytes (0: the system's choice). pending says that it is under way.
+func (r *request) dial(source byte, buffer int) (fd int, pending bool, err error) {
 	fd, err = unix.Socket(r.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, false, fmt.Errorf("socket: %w", err)
+	}
+	if buffer > 0 {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
 	}
 	if source > 1 {
 		// The port is to be chosen when the other end is known.

@@ -46,9 +46,10 @@ type rig struct {
 	opens   []*request
 	window  atomic.Pointer[window]
 	load    *load
-	crew    *crew  // publishers, and those players that are to stay
-	stage   *crowd // of publishers
-	house   *crowd // of players
+	crew    *crew         // publishers, and those players that are to stay
+	arrived chan struct{} // one for each of those players that has a keyframe
+	stage   *crowd        // of publishers
+	house   *crowd        // of players
 
 	// Owned by the scenario.
 	senders []*publisher
@@ -87,7 +88,8 @@ func (g *rig) open(players int) error {
 	if g.opens, err = newRequests(urls, newPublishRequest); err != nil {
 		return err
 	}
-	g.crew, g.load = newCrew(g.publishers+players), newLoad(&g.window, g.publishers)
+	g.crew, g.arrived = newCrew(g.publishers+players), make(chan struct{}, players)
+	g.load = newLoad(&g.window, make(chan struct{}, g.publishers))
 	g.report = &report{Command: g.name, Workload: g.workload, Publishers: g.publishers, Players: players}
 	if g.stage, err = newCrowd(); err != nil {
 		return err
@@ -131,11 +133,17 @@ func (g *rig) enter(p *publisher) {
 	g.stage.join(&p.client)
 }
 
-// party makes one that is reported of.
-func (g *rig) party(players int) *party {
-	p := newParty(players)
-	p.tally.window, p.tally.sample = &g.window, g.sample
+// party makes one that is reported of; started may be nil, or g.arrived.
+func (g *rig) party(started chan struct{}) *party {
+	p := g.aside(started)
 	g.parties = append(g.parties, p)
+	return p
+}
+
+// aside makes a party that is not reported of with the others.
+func (g *rig) aside(started chan struct{}) *party {
+	p := newParty(started)
+	p.tally.window, p.tally.sample = &g.window, g.sample
 	return p
 }
 
@@ -151,9 +159,9 @@ func (g *rig) play(ctx context.Context, n int, of func(i int) (stream int, p *pa
 	})
 }
 
-// await waits until so many players of a party have their first keyframe.
-func (g *rig) await(ctx context.Context, p *party, n int) error {
-	return g.crew.await(ctx, "players have a keyframe", n, p.started, g.within(n))
+// await waits until so many more players have their first keyframe.
+func (g *rig) await(ctx context.Context, n int) error {
+	return g.crew.await(ctx, "players have a keyframe", n, g.arrived, g.within(n))
 }
 
 // measure opens the window, a moment ahead so that every publisher sees it in
@@ -246,7 +254,7 @@ type scenario interface {
 	options(g *rig, fs *flag.FlagSet)
 	check(g *rig) error
 	// connections is how many there are at most, beside the publishers'.
-	connections() int
+	connections(g *rig) int
 	// perform fills in g.report. The server runs, nothing is open yet.
 	perform(ctx context.Context, g *rig) error
 	// columns are those of a comparison; the first is what servers are
@@ -257,6 +265,9 @@ type scenario interface {
 // scenarios are all of them, by the subcommand's name.
 var scenarios = map[string]func() scenario{
 	"fanout":  func() scenario { return new(fanout) },
+	"churn":   func() scenario { return new(churn) },
+	"mixed":   func() scenario { return new(mixed) },
+	"slow":    func() scenario { return new(slow) },
 	"publish": func() scenario { return new(publish) },
 	"storm":   func() scenario { return new(storm) },
 }
@@ -281,7 +292,7 @@ func measure(name string) func(context.Context, []string, io.Writer, io.Writer) 
 		if err := errors.Join(g.check(), s.check(g)); err != nil {
 			return err
 		}
-		connections := g.publishers + s.connections()
+		connections := g.publishers + s.connections(g)
 		if err := raiseFiles(connections); err != nil {
 			return err
 		}

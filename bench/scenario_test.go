@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,7 @@ func measureFloor(t *testing.T, code int, args string) report {
 
 // TestStorm: players come and go, as fast as they can or at a rate.
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	for args, most := range map[string]int64{
 		"-concurrency 3": 1 << 40, "-concurrency 20 -rate 50": 100, "-until play -publishers 2 -rate 60": 120,
 	} {
@@ -42,12 +44,82 @@ func TestStorm(t *testing.T) {
 		})
 	}
 	t.Run("failures", func(t *testing.T) {
-		s, r := storm{over: true}, report{Seconds: 1}
+		gate, r := &turnstile{over: true}, &report{Seconds: 1}
 		for range 20 {
-			s.ended(errSlow)
+			gate.ended(errSlow)
 		}
-		if s.conclude(&r); len(r.Failures) != maxTexts+1 || r.Storm.Failed != 20 || r.err() == nil {
+		if new(storm).conclude(r, gate); len(r.Failures) != maxTexts+1 || r.Storm.Failed != 20 || r.err() == nil {
 			t.Errorf("%q", r.Failures)
 		}
 	})
+}
+
+// TestMixed: every stream is told of.
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	r := measureFloor(t, exitOK, "mixed -duration 700ms -gop 200ms -publishers 5 -per-stream 3")
+	if s := r.Streams; s == nil || s.Delivered != 100 || s.WorstP99 < s.P99 || s.P99 == 0 || s.WorstJoin == 0 || r.Players != 15 || r.Expected < 15*30 {
+		t.Errorf("%+v, %+v", s, r)
+	}
+	g := &rig{senders: []*publisher{new(publisher), new(publisher)}, parties: []*party{newParty(nil), newParty(nil)}}
+	for i := range g.senders { // the second one's players lack a quarter
+		g.senders[i].measured.Store(100)
+		g.parties[i].tally.delivered.Store(int64(200 - 50*i))
+	}
+	if f := (&mixed{perStream: 2}).conclude(g); f.Delivered != 75 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestSlow: players that do not read are dropped by the yardstick, those that
+// read slowly skip or lag, and others get everything.
+func TestSlow(t *testing.T) {
+	for args, want := range map[string]func(f *slowFigures) bool{
+		"-kbps 150000":              func(f *slowFigures) bool { return f.Closed == 5 },
+		"-kbps 1000 -slow-kbps 400": func(f *slowFigures) bool { return f.Whole == 5 },
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			r := measureFloor(t, exitOK, "slow -duration 2500ms -gop 200ms -players 10 "+args)
+			if r.Slow == nil || r.Slow.Players != 5 || !want(r.Slow) || r.Delivered != r.Expected || r.Expected < 5*100 {
+				t.Errorf("%+v, %+v", r.Slow, r)
+			}
+		})
+	}
+}
+
+// TestChurn: visitors come and go, and what they get is whole.
+func TestChurn(t *testing.T) {
+	t.Parallel()
+	r := measureFloor(t, exitOK, "churn -duration 1s -gop 200ms -publishers 2 -players 4 -visitors 6 -stay 100ms")
+	if v := r.Visitors; v == nil || v.Gone < 20 || v.Failed != 0 || v.Join == nil || r.Delivered != r.Expected || r.Beside == 0 {
+		t.Errorf("%+v, %+v", v, r)
+	}
+}
+
+func TestSlope(t *testing.T) {
+	var all []sample
+	for i := range 100 {
+		rss := 50.0
+		if i >= 50 { // before that it does not count
+			rss = 10 + 2*float64(i)
+		}
+		all = append(all, sample{Seconds: float64(i), RSS: rss, Files: 7})
+	}
+	if a, from, to := slope(all, 50, rssOf); math.Abs(a-2) > 1e-6 || math.Abs(from-110) > 1e-6 || math.Abs(to-208) > 1e-6 {
+		t.Errorf("%v, %v to %v", a, from, to)
+	}
+	if a, from, to := slope(all, 0, filesOf); a != 0 || from != 7 || to != 7 {
+		t.Errorf("%v, %v to %v", a, from, to)
+	}
+	if a, from, to := slope(nil, 0, rssOf); a != 0 || from != 0 || to != 0 {
+		t.Errorf("of nothing: %v, %v to %v", a, from, to)
+	}
+	s := trend{every: 1}
+	for i := range maxSamples + 1 {
+		s.add(sample{Seconds: float64(i)})
+	}
+	if n := len(s.samples); n != maxSamples/2+1 || s.every != 2 || s.samples[0].Seconds != 1 || s.samples[n-1].Seconds != maxSamples {
+		t.Errorf("%d samples, every %v", n, s.every)
+	}
 }

@@ -38,6 +38,20 @@ func (t *tally) damage() int64 {
 	return t.lost.Load() + t.outOfOrder.Load() + t.duplicates.Load() + t.corrupt.Load() + t.timeBack.Load() + t.badStart.Load()
 }
 
+// counters are all of a tally.
+func (t *tally) counters() []*atomic.Int64 {
+	return []*atomic.Int64{&t.delivered, &t.bytes, &t.lost, &t.gaps, &t.outOfOrder, &t.duplicates, &t.corrupt, &t.timeBack, &t.badStart, &t.restarts}
+}
+
+// merge adds what another one counted.
+func (t *tally) merge(other *tally) {
+	t.latency.merge(&other.latency)
+	counters := t.counters()
+	for i, n := range other.counters() {
+		counters[i].Add(n.Load())
+	}
+}
+
 func (t *tally) measures(sent int64) bool {
 	if t.window == nil {
 		return false
@@ -66,6 +80,7 @@ type verifier struct {
 	current   uint32   // the stream that the sequence belongs to
 	first     uint32   // sequence number of the first keyframe
 	intact    int64    // frames without a fault
+	lost      int64    // frames that never came, between others
 	timestamp uint32
 	history   [recent / 64]uint64 // a bit for each of the recent sequence numbers
 	started   atomic.Bool         // a keyframe was seen
@@ -181,6 +196,7 @@ func (v *verifier) sequence(n uint32) bool {
 		if ahead > 0 {
 			v.tally.gaps.Add(1)
 			v.tally.lost.Add(int64(ahead))
+			v.lost += int64(ahead)
 		}
 		for i := n - min(uint32(ahead), recent); i != n; i++ {
 			v.mark(i, false)
@@ -198,6 +214,7 @@ func (v *verifier) sequence(n uint32) bool {
 	v.mark(n, true)
 	v.tally.outOfOrder.Add(1)
 	v.tally.lost.Add(-1)
+	v.lost--
 	return true
 }
 
