@@ -32,12 +32,14 @@ func (c *churn) flags(fs *flag.FlagSet, players, visitors int) {
 
 func (c *churn) options(_ *rig, fs *flag.FlagSet) { c.flags(fs, 500, 500) }
 
-func (c *churn) check(g *rig) error {
+func (c *churn) check(g *rig) error { return errors.Join(c.checkCounts(), mustLast(g)) }
+
+func (c *churn) checkCounts() error {
 	var err error
 	if c.stay <= 0 {
 		err = fmt.Errorf("%w: -stay must be more than 0", errUsage)
 	}
-	return errors.Join(err, checkCount("players", c.players), checkCount("visitors", c.visitors), mustLast(g))
+	return errors.Join(err, checkCount("players", c.players), checkCount("visitors", c.visitors))
 }
 
 func (c *churn) connections(*rig) int { return c.players + c.visitors }

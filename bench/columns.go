@@ -79,6 +79,22 @@ var (
 			}
 			return f.Join.P99
 		})})
+	soakColumns = append(slices.Clip(churnColumns),
+		column{key: "rss_mb_per_hour", title: "RSS MB/h", digits: 1, of: func(r *report) float64 {
+			if r.Soak == nil {
+				return 0
+			}
+			return r.Soak.Memory.PerHour
+		}})
+	capacityColumns = []column{
+		{key: "players", title: "players", of: func(r *report) float64 {
+			if r.Capacity == nil {
+				return 0
+			}
+			return float64(r.Capacity.Players)
+		}},
+		perGBColumn, percentColumn, p50Column, p99Column, peakColumn, switchesColumn,
+	}
 	slowColumns = append(slices.Clip(deliveryColumns),
 		column{key: "slow_closed", title: "slow: closed", of: slowFigure(func(f *slowFigures) float64 { return float64(f.Closed) })},
 		column{key: "slow_skipped", title: "skipped", of: slowFigure(func(f *slowFigures) float64 { return float64(f.Skipped) })},

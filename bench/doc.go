@@ -23,9 +23,9 @@
 //	               stopping one
 //	report         figures as text and JSON
 //	rig            what all that measure have in common; a scenario uses it
-//	turnstile      clients that come and go, one after the other
+//	turnstile, guests: clients that come and go, one after the other
 //	trend          what a process holds, and what of it grows
-//	fanout, mixed, slow, churn, storm, publish: the scenarios
+//	fanout, mixed, slow, churn, storm, publish, soak, capacity: the scenarios
 //	play, demo     subcommands of their own
 //	columns, contender, nginx, compare: several servers, in turns
 //	floor          the yardstick, a server that is no more than needed:

@@ -41,6 +41,7 @@ func startFloor(t *testing.T, coalesce time.Duration) string {
 
 // TestFloor: the yardstick delivers everything to bench's own players.
 func TestFloor(t *testing.T) {
+	t.Parallel()
 	for name, coalesce := range map[string]time.Duration{"at once": 0, "coalesced": 60 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,6 +134,7 @@ func fatStream(id uint32, frames int) []flv.Tag {
 // pieces as its socket has room; one that never reads is dropped; neither holds
 // up the one that reads.
 func TestFloorStalls(t *testing.T) {
+	t.Parallel()
 	const id, frames, some = 5, 450, 75 // of some 100 KB: 45 MB, 7.5 MB
 	url := "rtmp://" + startFloor(t, 0) + "/live/x"
 	publisher := dialFloor(t, url, (*rtmp.Conn).Publish)

@@ -88,3 +88,12 @@ func (h *histogram) merge(other *histogram) {
 	h.count.Add(other.count.Load())
 	h.largest.Store(max(h.largest.Load(), other.largest.Load()))
 }
+
+// reset forgets what was counted; what is added meanwhile may be forgotten, too.
+func (h *histogram) reset() {
+	for i := range h.buckets {
+		h.buckets[i].Store(0)
+	}
+	h.count.Store(0)
+	h.largest.Store(0)
+}

@@ -28,6 +28,8 @@ Usage:
   bench slow    [flags]   players that do not read beside others that must not notice
   bench churn   [flags]   players that come and go beside others that must not notice
   bench storm   [flags]   players that come, see a keyframe and go, over and over
+  bench soak    [flags]   all of that for a long time: what the server holds must not grow
+  bench capacity [flags]  how many players a server bears
   bench compare [flags]   measure several servers in turns, with any of these
   bench floor   [flags]   the yardstick: the least that a server must do
   bench demo    -srs FILE show a server at work: callbacks, players, a recording

@@ -64,12 +64,17 @@ func (l *load) line() string {
 // newPublisher makes a publisher, whose ended is to be set before it joins a
 // crowd.
 func newPublisher(r *request, w workload, l *load) *publisher {
+	p := new(publisher)
+	p.init(r, w, l)
+	return p
+}
+
+func (p *publisher) init(r *request, w workload, l *load) {
 	var id [4]byte
 	rand.Read(id[:])
-	stream := binary.BigEndian.Uint32(id[:]) | 1 // 0 means any
-	p := &publisher{stream: stream, payload: newPayload(w, stream), load: l, frames: schedule{workload: w}}
+	p.stream = binary.BigEndian.Uint32(id[:]) | 1 // 0 means any
+	p.payload, p.load, p.frames = newPayload(w, p.stream), l, schedule{workload: w}
 	p.client = client{request: r, role: p}
-	return p
 }
 
 // begin sends the headers; the first frame is due at once.

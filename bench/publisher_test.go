@@ -18,6 +18,7 @@ import (
 
 // TestPublish: streams without players are measured by what was sent.
 func TestPublish(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "report.json")
 	var out bytes.Buffer
 	args := strings.Fields("publish -publishers 20 -duration 700ms -o " + file + " -url rtmp://" + startFloor(t, 0) + "/live/x")
@@ -38,6 +39,7 @@ func TestPublish(t *testing.T) {
 // TestPublishDiscard: a floor that only reads takes publishers, knows when
 // they are gone, and has nothing for players.
 func TestPublishDiscard(t *testing.T) {
+	t.Parallel()
 	address, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +90,7 @@ func relayUntil(ln net.Listener, server string, limit int64, gate <-chan struct{
 // TestPublisherWaits: while a server does not read, a publisher sends nothing;
 // then it catches up, and all is whole.
 func TestPublisherWaits(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

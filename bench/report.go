@@ -45,10 +45,12 @@ type report struct {
 	Join    *quantiles `json:"join_ms,omitempty"`    // connecting to first keyframe
 	Late    *quantiles `json:"late_ms,omitempty"`    // our own sending, behind schedule
 
-	Storm    *stormFigures   `json:"storm,omitempty"`
-	Streams  *streamFigures  `json:"streams,omitempty"`
-	Slow     *slowFigures    `json:"slow,omitempty"`
-	Visitors *visitorFigures `json:"visitors,omitempty"`
+	Storm    *stormFigures    `json:"storm,omitempty"`
+	Streams  *streamFigures   `json:"streams,omitempty"`
+	Slow     *slowFigures     `json:"slow,omitempty"`
+	Visitors *visitorFigures  `json:"visitors,omitempty"`
+	Soak     *soakFigures     `json:"soak,omitempty"`
+	Capacity *capacityFigures `json:"capacity,omitempty"`
 
 	Server    *serverFigures `json:"server,omitempty"`
 	OwnCPU    float64        `json:"own_cpu_s"`
@@ -252,6 +254,12 @@ func (r *report) print(w io.Writer) {
 	if v := r.Visitors; v != nil {
 		fmt.Fprintf(w, "visitors   %d at once, %d came and went (%.0f/s), %d failed\n", v.AtOnce, v.Gone, float64(v.Gone)/r.Seconds, v.Failed)
 		v.Join.print(w, "  join")
+	}
+	if c := r.Capacity; c != nil {
+		fmt.Fprintf(w, "capacity   %d players; the figures are theirs\n", c.Players)
+	}
+	if r.Soak != nil {
+		fmt.Fprint(w, r.Soak)
 	}
 	r.Latency.print(w, "latency")
 	r.Join.print(w, "join")

@@ -39,17 +39,18 @@ type rig struct {
 	calls      bool
 
 	// Static after open.
-	name    string // of the subcommand
-	endless bool   // an interrupt ends it as its duration does
-	stdout  io.Writer
-	plays   []*request // one for each stream
-	opens   []*request
-	window  atomic.Pointer[window]
-	load    *load
-	crew    *crew         // publishers, and those players that are to stay
-	arrived chan struct{} // one for each of those players that has a keyframe
-	stage   *crowd        // of publishers
-	house   *crowd        // of players
+	name     string // of the subcommand
+	endless  bool   // an interrupt ends it as its duration does
+	stdout   io.Writer
+	restless int        // streams beside those of the publishers
+	plays    []*request // one for each stream
+	opens    []*request
+	window   atomic.Pointer[window]
+	load     *load
+	crew     *crew         // publishers, and those players that are to stay
+	arrived  chan struct{} // one for each of those players that has a keyframe
+	stage    *crowd        // of publishers
+	house    *crowd        // of players
 
 	// Owned by the scenario.
 	senders []*publisher
@@ -78,7 +79,7 @@ func (g *rig) check() error {
 
 // open makes all that needs no server; players is how many are to stay.
 func (g *rig) open(players int) error {
-	urls, err := streamURLs(g.url, g.publishers)
+	urls, err := streamURLs(g.url, g.publishers+g.restless)
 	if err != nil {
 		return err
 	}
@@ -264,12 +265,14 @@ type scenario interface {
 
 // scenarios are all of them, by the subcommand's name.
 var scenarios = map[string]func() scenario{
-	"fanout":  func() scenario { return new(fanout) },
-	"churn":   func() scenario { return new(churn) },
-	"mixed":   func() scenario { return new(mixed) },
-	"slow":    func() scenario { return new(slow) },
-	"publish": func() scenario { return new(publish) },
-	"storm":   func() scenario { return new(storm) },
+	"fanout":   func() scenario { return new(fanout) },
+	"capacity": func() scenario { return new(capacity) },
+	"churn":    func() scenario { return new(churn) },
+	"mixed":    func() scenario { return new(mixed) },
+	"soak":     func() scenario { return new(soak) },
+	"slow":     func() scenario { return new(slow) },
+	"publish":  func() scenario { return new(publish) },
+	"storm":    func() scenario { return new(storm) },
 }
 
 func newRig(name string, s scenario, fs *flag.FlagSet) *rig {

@@ -6,8 +6,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // measureFloor runs a scenario against a yardstick of its own and returns its
@@ -94,6 +96,49 @@ func TestChurn(t *testing.T) {
 	r := measureFloor(t, exitOK, "churn -duration 1s -gop 200ms -publishers 2 -players 4 -visitors 6 -stay 100ms")
 	if v := r.Visitors; v == nil || v.Gone < 20 || v.Failed != 0 || v.Join == nil || r.Delivered != r.Expected || r.Beside == 0 {
 		t.Errorf("%+v, %+v", v, r)
+	}
+}
+
+// TestCapacity: steps hold until latency is beyond the mark.
+func TestCapacity(t *testing.T) {
+	t.Parallel()
+	r := measureFloor(t, exitOK, "capacity -duration 300ms -gop 200ms -publishers 2 -from 2 -most 5 -factor 2 -max-p99 5s")
+	c := r.Capacity
+	if c == nil || c.Players != 5 || r.Players != 5 || len(c.Steps) != 3 || c.Steps[1].Players != 4 || c.Steps[2].Limit != "" || c.Steps[1].Percent != 100 || r.Expected < 5*10 {
+		t.Errorf("%+v, %+v", c, r)
+	}
+	for want, r := range map[string]report{
+		"":                {Expected: 5, Delivered: 5, Latency: &quantiles{P99: 7}},
+		"p99 above 10ms":  {Expected: 5, Delivered: 5, Latency: &quantiles{P99: 11}},
+		"3 of 5 frames":   {Expected: 5, Delivered: 2, Saturated: true, Warnings: []string{"hot"}},
+		"1 lost":          {Lost: 1},
+		"bench is at its": {Saturated: true, Warnings: []string{"hot"}},
+	} {
+		var s capacityStep
+		s.judge(&r, 10*time.Millisecond)
+		if !strings.HasPrefix(s.Limit, want) || (want == "") != (s.Limit == "") || r.Saturated != strings.Contains(s.Limit, "; hot") {
+			t.Errorf("%+v: %q, want %q", r, s.Limit, want)
+		}
+	}
+}
+
+// TestSoak: all at once, and what grows is told.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	args := "soak -duration 1500ms -gop 200ms -publishers 2 -players 4 -visitors 4 -stay 200ms -slow 2 -restless 0 -pid " + strconv.Itoa(os.Getpid())
+	args += " -max-growth 100000" // of the memory of this test
+	r := measureFloor(t, exitOK, args)
+	if s := r.Soak; s == nil || r.Visitors == nil || r.Visitors.Gone < 5 || len(s.Samples) < 3 || s.Memory.From == 0 || s.Threads.From < 1 || s.Files.From < 4 || s.Hours == 0 {
+		t.Errorf("%+v, %+v", r.Soak, r)
+	}
+	var growing trend
+	for i := range 30 {
+		growing.samples = append(growing.samples, sample{Seconds: float64(i), RSS: 20 + float64(i), Threads: 5, Files: 30 + 10*float64(i)})
+	}
+	r = report{Seconds: 30}
+	f := (&soak{growth: 10}).conclude(&growing, &r)
+	if len(r.Failures) != 2 || !strings.Contains(r.Failures[0], "memory grew from 30.0 MB to 49.0 MB in 20 s") || f.Memory.PerHour < 3599 || r.err() == nil {
+		t.Errorf("%q, %+v", r.Failures, f)
 	}
 }
 

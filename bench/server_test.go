@@ -21,6 +21,7 @@ func buildServer(t *testing.T) string {
 
 // TestServer runs the subcommands against the real server, each in its way.
 func TestServer(t *testing.T) {
+	t.Parallel()
 	program := buildServer(t)
 	t.Run("fanout", func(t *testing.T) {
 		t.Parallel()
@@ -38,6 +39,15 @@ func TestServer(t *testing.T) {
 		// 68 messages per second and player.
 		if r.Expected < 7*60 || r.Delivered != r.Expected || r.Server == nil || r.Server.RSS == 0 || r.Latency == nil || r.Join == nil {
 			t.Errorf("%s", b)
+		}
+	})
+	t.Run("soak", func(t *testing.T) {
+		t.Parallel()
+		var out bytes.Buffer
+		args := strings.Fields("soak -duration 2s -gop 200ms -players 5 -visitors 5 -stay 200ms -slow 2 -restless 2 -progress 0 -max-growth 1000 -srs " + program)
+		code := run(t.Context(), args, &out, &out)
+		if code != exitOK || !strings.Contains(out.String(), "restless   2 publishers") || strings.Contains(out.String(), "2 publishers, 0 times") {
+			t.Errorf("exit status %d\n%s", code, out.String())
 		}
 	})
 	t.Run("demo", func(t *testing.T) {

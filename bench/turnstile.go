@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
-
-	"srs/rtmp/chunk"
 )
 
 // A turnstile keeps so many clients of a crowd coming and going: when one has
@@ -71,78 +68,6 @@ func (t *turnstile) ended(err error) {
 		t.texts = append(t.texts, err.Error())
 	}
 	t.admit(failurePause)
-}
-
-// A visitor is a player that leaves by itself.
-type visitor struct {
-	player
-	until string        // when it leaves; empty: when it has stayed
-	stay  time.Duration // from the time it is accepted
-	gate  *turnstile
-}
-
-const (
-	untilKeyframe = "keyframe"
-	untilPlay     = "play"
-)
-
-// visitors makes a turnstile of players that take the streams in turn.
-func (g *rig) visitors(p *party, rate float64, until string, stay time.Duration) *turnstile {
-	t := &turnstile{crowd: g.house, rate: rate}
-	t.one = func(turn int, ended func(error)) *client {
-		stream := turn % g.publishers
-		v := &visitor{player: *newPlayer(g.plays[stream], g.senders[stream].stream, p, ended), until: until, stay: around(stay), gate: t}
-		v.role = v
-		v.check.skipped = uint(turn)
-		return &v.client
-	}
-	return t
-}
-
-// around is a time from half of d to one and a half of it, so that those who
-// came together do not go together.
-func around(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
-
-func (v *visitor) begin(now int64) error {
-	switch v.until {
-	case untilPlay:
-		return v.leave(now)
-	case "":
-		v.wakeAt(now + int64(v.stay))
-	}
-	return v.player.begin(now)
-}
-
-func (v *visitor) media(m chunk.Message, now int64) error {
-	v.check.message(m.Type, m.Timestamp, m.Body, now)
-	if v.started || !v.check.started.Load() {
-		return nil
-	}
-	v.started = true
-	if v.until == untilKeyframe {
-		return v.leave(now)
-	}
-	v.joined(now)
-	return nil
-}
-
-func (v *visitor) tick(now int64) error { return v.leave(now) }
-
-// joined counts what is measured, in the window only.
-func (v *visitor) joined(now int64) {
-	if v.party.tally.measures(now) {
-		v.party.join.add(time.Duration(now - v.begun.UnixNano()))
-	}
-}
-
-func (v *visitor) leave(now int64) error {
-	if v.until != "" {
-		v.joined(now)
-	}
-	if v.party.tally.measures(now) {
-		v.gate.came.Add(1)
-	}
-	return errDone
 }
 
 // line says how visitors fare so far.

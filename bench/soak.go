@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// soak is the scenario of everything at once for a long time: players that
+// stay, come and go, or do not read, publishers that come and go. What the
+// server holds must not grow.
+type soak struct {
+	churn    churn
+	slow     int
+	restless int
+	warmUp   time.Duration
+	growth   float64
+}
+
+// soakFigures say what became of a server in the time behind the warm-up.
+type soakFigures struct {
+	Hours      float64         `json:"hours"`
+	Memory     growth          `json:"rss_mb"`
+	Threads    growth          `json:"threads"`
+	Files      growth          `json:"files"`
+	Slow       *visitorFigures `json:"slow"`
+	Publishers *visitorFigures `json:"publishers"` // that come and go
+	Samples    []sample        `json:"samples"`
+}
+
+// growth is a straight line through the samples of a value.
+type growth struct {
+	From    float64 `json:"from"`
+	To      float64 `json:"to"`
+	PerHour float64 `json:"per_hour"`
+}
+
+// Growth of so much is none, whatever the percentage.
+const (
+	littleMemory  = 8 // MB
+	littleThreads = 8
+	littleFiles   = 16
+)
+
+func (s *soak) options(g *rig, fs *flag.FlagSet) {
+	g.duration, g.endless, g.publishers = 5*time.Minute, true, 4
+	s.churn.flags(fs, 100, 50)
+	fs.IntVar(&s.slow, "slow", 20, "how many players are there at once that do not read; each goes after ten times -stay, or when it is closed")
+	fs.IntVar(&s.restless, "restless", 5, "how many publishers come and go, each with a stream of its own and a player that stays")
+	fs.DurationVar(&s.warmUp, "warm-up", 0, "how long the server may grow; 0: a third of -duration")
+	fs.Float64Var(&s.growth, "max-growth", 10, "`percent` by which memory, threads and descriptors may grow behind that")
+}
+
+func (s *soak) check(g *rig) error {
+	var err error
+	switch {
+	case s.slow < 0 || s.restless < 0:
+		err = fmt.Errorf("%w: -slow and -restless must not be below 0", errUsage)
+	case s.warmUp < 0 || g.duration > 0 && s.warmUp >= g.duration:
+		err = fmt.Errorf("%w: -warm-up must be shorter than -duration", errUsage)
+	case s.growth <= 0:
+		err = fmt.Errorf("%w: -max-growth must be more than 0", errUsage)
+	}
+	return errors.Join(err, s.churn.checkCounts())
+}
+
+func (s *soak) connections(*rig) int {
+	return s.churn.players + s.churn.visitors + s.slow + 2*s.restless
+}
+
+func (s *soak) perform(ctx context.Context, g *rig) error {
+	g.restless = s.restless
+	if err := g.open(s.churn.players + s.restless); err != nil {
+		return err
+	}
+	defer g.close()
+	if err := g.publish(ctx); err != nil {
+		return err
+	}
+	stayers, guests, idlers, watchers := g.party(g.arrived), g.aside(nil), g.aside(nil), g.aside(g.arrived)
+	g.play(ctx, s.churn.players, func(i int) (int, *party) { return i % g.publishers, stayers })
+	for i := range s.restless {
+		p := newPlayer(g.plays[g.publishers+i], 0, watchers, g.crew.enlist())
+		g.house.join(&p.client)
+	}
+	senders := g.comersAndGoers(s.churn.stay)
+	senders.open(s.restless)
+	if err := g.await(ctx, s.churn.players+s.restless); err != nil {
+		return err
+	}
+	visitors := g.visitors(guests, g.join, "", s.churn.stay)
+	visitors.open(s.churn.visitors)
+	slow := g.idlers(idlers, 10*s.churn.stay)
+	slow.open(s.slow)
+
+	trend := newTrend(g.pid)
+	defer trend.stop()
+	line := func() string { return stayers.line() + "; " + visitors.line(guests) }
+	if err := g.measure(ctx, g.house, line); err != nil {
+		return err
+	}
+	trend.stop()
+	for _, gate := range []*turnstile{visitors, slow, senders} {
+		gate.shut()
+	}
+	g.finish(context.WithoutCancel(ctx))
+
+	r := g.report
+	r.Players = s.churn.players + s.restless
+	r.visited(visitors, guests, s.churn.visitors)
+	r.blame(watchers)
+	r.Lost += watchers.tally.lost.Load()
+	r.blame(idlers)
+	r.Failures = append(r.Failures, append(slow.texts, senders.texts...)...)
+	r.Soak = s.conclude(trend, r)
+	r.Soak.Slow = &visitorFigures{AtOnce: s.slow, Gone: slow.came.Load(), Failed: slow.failed.Load(), Join: idlers.join.quantiles()}
+	r.Soak.Publishers = &visitorFigures{AtOnce: s.restless, Gone: senders.came.Load(), Failed: senders.failed.Load()}
+	return nil
+}
+
+// conclude finds what grew, which is a failure.
+func (s *soak) conclude(t *trend, r *report) *soakFigures {
+	since := s.warmUp.Seconds()
+	if since == 0 {
+		since = r.Seconds / 3
+	}
+	f := &soakFigures{Hours: (r.Seconds - since) / 3600, Samples: t.samples}
+	for _, v := range []struct {
+		to     *growth
+		what   string
+		unit   string
+		little float64
+		of     func(sample) float64
+	}{
+		{&f.Memory, "memory", " MB", littleMemory, func(s sample) float64 { return s.RSS }},
+		{&f.Threads, "number of threads", "", littleThreads, func(s sample) float64 { return s.Threads }},
+		{&f.Files, "number of descriptors", "", littleFiles, func(s sample) float64 { return s.Files }},
+	} {
+		perSecond, from, to := slope(t.samples, since, v.of)
+		*v.to = growth{From: from, To: to, PerHour: 3600 * perSecond}
+		if grown := to - from; grown > max(v.little, from*s.growth/100) {
+			r.Failures = append(r.Failures, fmt.Sprintf("the server's %s grew from %.1f%s to %.1f%s in %.0f s", v.what, from, v.unit, to, v.unit, 3600*f.Hours))
+		}
+	}
+	return f
+}
+
+func (g growth) String() string {
+	return fmt.Sprintf("%.1f to %.1f (%+.1f/h)", g.From, g.To, g.PerHour)
+}
+
+func (f *soakFigures) String() string {
+	var b strings.Builder
+	if len(f.Samples) > 0 {
+		fmt.Fprintf(&b, "held       memory %s MB, threads %s, descriptors %s\n", f.Memory, f.Threads, f.Files)
+	}
+	fmt.Fprintf(&b, "restless   %d publishers, %d times gone, %d failed\n", f.Publishers.AtOnce, f.Publishers.Gone, f.Publishers.Failed)
+	fmt.Fprintf(&b, "slow       %d players at once, %d gone, %d failed\n", f.Slow.AtOnce, f.Slow.Gone, f.Slow.Failed)
+	return b.String()
+}
+
+func (s *soak) columns() []column { return soakColumns }
