@@ -28,6 +28,7 @@ import (
 	"srs/conf/pidfile"
 	"srs/conf/tank"
 	"srs/dvr"
+	dvrcli "srs/dvr/cli"
 	"srs/hook"
 	"srs/hook/receiver"
 	"srs/rtmp/live"
@@ -59,6 +60,8 @@ Usage:
   srs -t [-c FILE]          check the configuration and exit: 0 good, 78 bad
   srs -v                    print the version and exit
   srs api-server [PORT]     run the sample receiver of callbacks (srs api-server -h)
+  srs dvr check FILE...     say what is in recordings
+  srs dvr repair FILE...    complete those that a crash has cut short
 
 Signals:
   SIGHUP              read FILE again; a bad one changes nothing
@@ -71,6 +74,9 @@ Signals:
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "api-server" {
 		os.Exit(receiver.Run(os.Args[2:], os.Stdout, os.Stderr))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "dvr" {
+		os.Exit(dvrcli.Run(os.Args[2:], os.Stdout, os.Stderr))
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -255,6 +261,7 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 		p.log.Info("listening for RTMP", "address", ln.Addr().String())
 		go func() { failed <- p.server.Serve(ln) }()
 	}
+	p.recorder.Start()
 	greet(stdout, listeners[0].Addr())
 	if config.Log.Tank != "console" { // whoever started it should see where to look
 		for _, w := range warnings(config, cwd) {
@@ -336,6 +343,7 @@ func (p *process) stop() {
 	if err := p.hooks.Close(ctx); err != nil {
 		p.log.Error("some callbacks are not delivered", "error", err.Error())
 	}
+	p.recorder.Settle()
 	p.printCounters()
 	p.log.Info("srs has stopped", "took", time.Since(begun).Round(time.Millisecond).String())
 }

@@ -3,6 +3,7 @@ package dvr
 import (
 	"encoding/json"
 
+	"srs/hook"
 	"srs/rtmp/live"
 )
 
@@ -22,10 +23,20 @@ type facts struct {
 	Param    string `json:"param,omitempty"`
 }
 
+func factsOf(p live.Publisher) facts {
+	return facts{ClientID: p.ClientID, IP: p.IP, Vhost: p.Vhost, App: p.App, Stream: p.Stream, TcURL: p.TcURL, Param: p.Param}
+}
+
+// event is an on_dvr of this publisher.
+func (f facts) event() hook.Event {
+	return hook.Event{
+		Action: hook.OnDVR, ClientID: f.ClientID, IP: f.IP, Vhost: f.Vhost, App: f.App, Stream: f.Stream, TcURL: f.TcURL, Param: f.Param,
+	}
+}
+
 // note writes the facts; what clients may make as long as they like is left out
 // where it is too long.
-func note(p live.Publisher) string {
-	f := facts{ClientID: p.ClientID, IP: p.IP, Vhost: p.Vhost, App: p.App, Stream: p.Stream, TcURL: p.TcURL, Param: p.Param}
+func (f facts) note() string {
 	text, err := json.Marshal(f)
 	if err == nil && len(text) > maxNote {
 		f.TcURL, f.Param = "", ""
@@ -38,10 +49,7 @@ func note(p live.Publisher) string {
 }
 
 // noted reads them back, false when there are none.
-func noted(text string) (live.Publisher, bool) {
-	var f facts
-	if json.Unmarshal([]byte(text), &f) != nil || f.Stream == "" {
-		return live.Publisher{}, false
-	}
-	return live.Publisher{ClientID: f.ClientID, IP: f.IP, Vhost: f.Vhost, App: f.App, Stream: f.Stream, TcURL: f.TcURL, Param: f.Param}, true
+func noted(text string) (f facts, ok bool) {
+	err := json.Unmarshal([]byte(text), &f)
+	return f, err == nil && f.Stream != ""
 }

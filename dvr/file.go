@@ -2,8 +2,10 @@ package dvr
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +42,7 @@ type file struct {
 	size     int64       // up to the end of the last whole tag in the kernel
 	sum      flv.Summary // of those tags
 	lost     int         // frames that were appended and never written
+	gaps     int         // times that the disk was slower than the stream
 	err      error       // the first
 }
 
@@ -64,7 +67,7 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 
 // continueFile opens the newest complete file of a name to go on in it, if it is
 // there and fits (plan append).
-func continueFile(dir string, want place, fits func(*flv.Resumed) bool, note string, syncAfter time.Duration) (*file, error) {
+func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who facts, syncAfter time.Duration) (*file, error) {
 	var res *flv.Resumed
 	var size int64
 	c, o, err := reopen(dir, want, func(o *os.File) bool {
@@ -80,7 +83,7 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, note str
 	}
 	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary}
 	f.metadata.Body = nil
-	for _, p := range res.Metadata.Reset(note) {
+	for _, p := range res.Metadata.Reset(who.note()) {
 		if _, err := o.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
 			f.fail(err)
 		}
@@ -89,7 +92,7 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, note str
 		f.fail(err)
 	}
 	if err := f.err; err != nil {
-		_, completing := f.complete()
+		_, completing := f.complete(who)
 		return nil, errors.Join(err, completing)
 	}
 	return f, nil
@@ -168,7 +171,7 @@ func (f *file) fail(err error) error {
 // is empty. Errors of the medium stay in f.err and do not keep the file from its
 // name: what is in it is better found than not. The error returned says that
 // there is no file of that name.
-func (f *file) complete() (place, error) {
+func (f *file) complete(who facts) (place, error) {
 	defer f.os.Close()
 	if f.err == nil {
 		f.flush()
@@ -181,12 +184,34 @@ func (f *file) complete() (place, error) {
 	}
 	f.fail(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size))
 	f.fail(datasync(f.os))
-	to, err := f.claim.publish(f.os)
+	to, err := f.claim.publish(f.os, f.mark(who))
 	if to.name != "" {
 		f.fail(err)
 		return to, nil
 	}
 	return to, err
+}
+
+// mark is what is to be announced.
+func (f *file) mark(who facts) mark {
+	return mark{facts: who, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall()}
+}
+
+// shortfall says what a file lacks, empty for nothing.
+func (f *file) shortfall() string {
+	var what []string
+	if f.missed > 0 {
+		what = append(what, "before it: "+framesLost(f.missedFor, f.missed))
+	}
+	if f.err != nil && f.lost > 0 {
+		what = append(what, framesLost(cause(f.err), f.lost))
+	} else if f.err != nil {
+		what = append(what, cause(f.err))
+	}
+	if f.gaps > 0 {
+		what = append(what, fmt.Sprintf("slow disk: %d gaps", f.gaps))
+	}
+	return strings.Join(what, "; ")
 }
 
 // datasync is fdatasync(2).

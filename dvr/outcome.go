@@ -3,6 +3,7 @@ package dvr
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"srs/flv"
-	"srs/hook"
 )
 
 // sessionKeyframes is the room in the index of a file that may last for ever:
@@ -46,16 +46,16 @@ func (r *recording) open(at uint32) bool {
 	if seconds := int(s.Duration / time.Second); s.Plan == planSegment && seconds > 0 {
 		room = min(room, seconds+segmentSpare)
 	}
-	note := note(p)
+	who := factsOf(p)
 	var f *file
 	var err error
 	dir := r.recorder.dir(want.root)
 	r.recorder.disk(dir, func() {
 		if s.Plan == planAppend {
-			f, err = continueFile(dir, want, r.prologue.fits, note, s.Sync)
+			f, err = continueFile(dir, want, r.prologue.fits, who, s.Sync)
 		}
 		if f == nil && err == nil {
-			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, note), s.Sync)
+			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note()), s.Sync)
 		}
 	})
 	if err != nil {
@@ -65,7 +65,7 @@ func (r *recording) open(at uint32) bool {
 	}
 	f.missed, f.missedFor = r.trouble.missed, r.trouble.last
 	r.trouble.missed = 0
-	r.file, r.gaps, r.unsaid = f, 0, [2]bool{}
+	r.file, r.unsaid = f, [2]bool{}
 	r.plan.begin()
 	r.clock = clock{last: at, elapsed: r.lead}
 	r.lead = 0
@@ -148,10 +148,10 @@ func (r *recording) end() {
 	if f == nil {
 		return
 	}
-	before := f.err
+	before, who := f.err, factsOf(r.turn.publisher)
 	var to place
 	var err error
-	r.recorder.disk(f.claim.dir, func() { to, err = f.complete() })
+	r.recorder.disk(f.claim.dir, func() { to, err = f.complete(who) })
 	if err == nil && f.err != nil && before == nil {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}
@@ -159,19 +159,25 @@ func (r *recording) end() {
 		r.failed(r.pathOfFile(), err)
 	}
 	r.trouble.frames += f.lost
+	path := r.pathOfFile()
 	r.file, r.waitKey = nil, r.turn.settings.WaitKeyframe
-	if to.name == "" {
+	m := f.mark(who)
+	switch {
+	case to.name != "":
+		log := r.log
+		if m.Error != "" {
+			log = log.With("reason", m.Error)
+		}
+		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, "frames", f.sum.Frames)
+		r.recorder.announce(f.claim, m.event(r.recorder.Cwd, to))
+	case f.sum.Frames == 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved):
 		r.trouble.frames += f.sum.Frames
 		r.trouble.missed += f.sum.Frames + f.lost + f.missed
-		return
+	default: // it has everything but its name
+		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
+		settings := r.turn.settings
+		r.recorder.mendLater(unmended{newPattern(who.Vhost, settings.Path, f.claim.dir), f.claim.name(), m})
 	}
-	duration, lost := f.sum.Duration(), f.shortfall(r.gaps)
-	log := r.log
-	if lost != "" {
-		log = log.With("reason", lost)
-	}
-	log.Info("recorded", "path", to.path(), "duration", duration, "size", f.size, "frames", f.sum.Frames)
-	r.tell(hook.Event{File: to.path(), Duration: duration, Size: f.size, Error: lost})
 }
 
 // unrecorded tells of frames that are in no file, when the publish ends so.
@@ -179,33 +185,11 @@ func (r *recording) unrecorded() {
 	if r.trouble.missed == 0 {
 		return
 	}
-	r.tell(hook.Event{File: strings.TrimSuffix(r.trouble.path, tmp), Error: framesLost(r.trouble.last, r.trouble.missed)})
-	r.trouble = trouble{}
-}
-
-// tell sends on_dvr with what is known of the publisher.
-func (r *recording) tell(ev hook.Event) {
-	p := r.turn.publisher
-	ev.Action, ev.Cwd = hook.OnDVR, r.recorder.Cwd
-	ev.ClientID, ev.IP, ev.Vhost, ev.App, ev.Stream, ev.TcURL, ev.Param = p.ClientID, p.IP, p.Vhost, p.App, p.Stream, p.TcURL, p.Param
+	ev := factsOf(r.turn.publisher).event()
+	ev.Cwd, ev.File = r.recorder.Cwd, strings.TrimSuffix(r.trouble.path, tmp)
+	ev.Error = framesLost(r.trouble.last, r.trouble.missed)
 	r.recorder.Tell(ev)
-}
-
-// shortfall says what a file lacks, empty for nothing.
-func (f *file) shortfall(gaps int) string {
-	var what []string
-	if f.missed > 0 {
-		what = append(what, "before it: "+framesLost(f.missedFor, f.missed))
-	}
-	if f.err != nil && f.lost > 0 {
-		what = append(what, framesLost(cause(f.err), f.lost))
-	} else if f.err != nil {
-		what = append(what, cause(f.err))
-	}
-	if gaps > 0 {
-		what = append(what, fmt.Sprintf("slow disk: %d gaps", gaps))
-	}
-	return strings.Join(what, "; ")
+	r.trouble = trouble{}
 }
 
 func framesLost(why string, frames int) string { return fmt.Sprintf("%s: %d frames lost", why, frames) }

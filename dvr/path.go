@@ -50,37 +50,58 @@ func (p place) numbered(n int) place {
 // Values are encoded so that they are names and nothing else, and so that they
 // can be read back: see encode. In [app], "/" separates folders.
 func expand(template string, s subject) place {
-	if !strings.HasSuffix(template, ".flv") {
-		template = strings.TrimRight(template, "/") + "/[stream].[timestamp].flv"
-	}
+	template = fileTemplate(template)
 	root := literalRoot(template)
 	var b strings.Builder
-	for rest := template[len(root):]; rest != ""; {
-		open := strings.IndexByte(rest, '[')
-		if open < 0 {
-			b.WriteString(rest)
-			break
+	for _, piece := range split(template[len(root):]) {
+		if value, known := s.variable(piece.variable); known {
+			b.WriteString(value)
+		} else {
+			b.WriteString(piece.literal)
 		}
-		b.WriteString(rest[:open])
-		rest = rest[open:]
-		end := strings.IndexByte(rest, ']')
-		value, known := "", false
-		if end > 0 {
-			value, known = s.variable(rest[1:end])
-		}
-		if !known { // the bracket is literal; another may follow before its end
-			b.WriteByte('[')
-			rest = rest[1:]
-			continue
-		}
-		b.WriteString(value)
-		rest = rest[end+1:]
 	}
 	components := strings.Split(b.String(), "/")
 	for i, c := range components {
 		components[i] = shorten(c, i == len(components)-1)
 	}
 	return place{root: root, name: strings.Join(components, "/")}
+}
+
+// fileTemplate is the template of a file also where a directory is given.
+func fileTemplate(template string) string {
+	if strings.HasSuffix(template, ".flv") {
+		return template
+	}
+	return strings.TrimRight(template, "/") + "/[stream].[timestamp].flv"
+}
+
+// A piece of a template is text, and what is between its brackets if it may be a
+// variable.
+type piece struct {
+	literal, variable string
+}
+
+// split takes a template apart. Of "[app[stream]" the first bracket is text.
+func split(template string) (pieces []piece) {
+	for rest := template; rest != ""; {
+		open := strings.IndexByte(rest, '[')
+		if open < 0 {
+			return append(pieces, piece{literal: rest})
+		}
+		if open > 0 {
+			pieces = append(pieces, piece{literal: rest[:open]})
+		}
+		rest = rest[open:]
+		end := strings.IndexByte(rest, ']')
+		if _, known := variables[rest[1:max(end, 1)]]; !known {
+			pieces = append(pieces, piece{literal: "["})
+			rest = rest[1:]
+			continue
+		}
+		pieces = append(pieces, piece{rest[:end+1], rest[1:end]})
+		rest = rest[end+1:]
+	}
+	return pieces
 }
 
 // literalRoot is the template up to the last "/" in front of its first bracket.

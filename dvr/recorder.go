@@ -64,11 +64,13 @@ type Recorder struct {
 	running sync.WaitGroup
 
 	// Guarded by mu.
-	mu     sync.Mutex
-	closed bool
-	slots  map[string]chan struct{} // by directory: diskCalls tokens
-	byName map[string]*recording    // those that further publishes may enter, by turn.name
-	active int                      // recordings that run
+	mu       sync.Mutex
+	closed   bool
+	slots    map[string]chan struct{} // by directory: diskCalls tokens
+	byName   map[string]*recording    // those that further publishes may enter, by turn.name
+	active   int                      // recordings that run
+	marks    []pendingMark            // oldest first
+	unmended []unmended
 }
 
 // New returns a Recorder without publishes.

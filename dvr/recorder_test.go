@@ -121,6 +121,16 @@ func newSite(t *testing.T, template string, change ...func(*conf.DVR)) *site {
 	return s
 }
 
+// run has the caretaker work, from now on to the end of the test.
+func (s *site) run() {
+	s.Start()
+	s.t.Cleanup(func() {
+		if err := s.Close(context.Background()); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
 type lockedWriter struct{ s *site }
 
 func (w lockedWriter) Write(b []byte) (int, error) {
@@ -192,12 +202,13 @@ func (s *site) startAs(vhost, stream string) *feed {
 	return f
 }
 
-// files lists everything below the working directory.
+// files lists everything below the working directory but marks, which are there
+// for a moment behind each on_dvr.
 func (s *site) files() []string {
 	s.t.Helper()
 	var files []string
 	err := filepath.WalkDir(s.cwd, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && filepath.Ext(path) != done {
 			name, _ := filepath.Rel(s.cwd, path)
 			files = append(files, name)
 		}

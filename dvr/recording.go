@@ -43,7 +43,6 @@ type recording struct {
 	waitKey  bool    // video is held back
 	unsaid   [2]bool // by media type: the file lacks the newest headers
 	file     *file   // nil: none is open
-	gaps     int     // in the file
 	trouble  trouble
 }
 
@@ -188,7 +187,7 @@ func (r *recording) cut(at uint32) {
 // a keyframe; time goes on as it did in the stream.
 func (r *recording) gap(f live.Frame) {
 	if r.file != nil {
-		if r.gaps++; r.gaps == 1 {
+		if r.file.gaps++; r.file.gaps == 1 {
 			r.log.Warn("recording has a gap", "reason", "the disk is slower than the stream", "path", r.pathOfFile())
 		}
 	}

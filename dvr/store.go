@@ -173,9 +173,10 @@ func (c claim) presentIn(root *os.Root, f *os.File) error {
 	return err
 }
 
-// publish gives the file its name and makes that durable. An existing file is
-// never replaced, whoever made it and whenever: the next number is taken instead.
-func (c claim) publish(f *os.File) (place, error) {
+// publish gives the file its name and makes that durable, with a mark for the
+// time until it is announced. An existing file is never replaced, whoever made
+// it and whenever: the next number is taken instead.
+func (c claim) publish(f *os.File, m mark) (place, error) {
 	root, err := os.OpenRoot(c.dir)
 	if err != nil {
 		return place{}, err
@@ -190,6 +191,9 @@ func (c claim) publish(f *os.File) (place, error) {
 	}
 	defer folder.Close()
 	from := c.name() + tmp
+	if info, err := f.Stat(); err == nil {
+		m.set(root, c, inode(info)) // without it, all is well but for a crash right now
+	}
 	for number := c.number; number < maxNumbers; number++ {
 		to := c.want.numbered(number)
 		err := renameNew(folder, path.Base(from), path.Base(to.name))

@@ -1,0 +1,191 @@
+// Package cli is "srs dvr": it looks at recordings and repairs them by hand, also
+// those of other programs. A file that a server writes at the moment is looked at
+// and never changed.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"srs/flv"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitDamaged = 1 // of a file at least, or it could not be looked at
+	exitUsage   = 2
+)
+
+const usage = `srs dvr looks at recordings.
+
+Usage:
+  srs dvr check FILE...     say what is in each file: 0 all are whole, 1 some are not
+  srs dvr repair FILE...    cut damaged ends off, write duration, size and index of keyframes, and give
+                            FILE.flv.tmp its name; a file that is there already is never replaced
+
+`
+
+const tmp = ".tmp"
+
+var errBusy = errors.New("a server is recording to it; nothing was changed")
+
+// Run is the command line behind "srs dvr".
+func Run(args []string, stdout, stderr io.Writer) int {
+	if len(args) < 2 || args[0] != "check" && args[0] != "repair" {
+		fmt.Fprint(stderr, usage)
+		if len(args) == 1 && (args[0] == "-h" || args[0] == "help") {
+			return exitOK
+		}
+		return exitUsage
+	}
+	code := exitOK
+	for _, path := range args[1:] {
+		var line string
+		var err error
+		if args[0] == "check" {
+			var whole bool
+			if line, whole, err = check(path); err == nil && !whole {
+				code = exitDamaged
+			}
+		} else {
+			line, err = repair(path)
+		}
+		if err != nil {
+			fmt.Fprintf(stderr, "srs dvr %s: %v\n", args[0], err)
+			code = exitDamaged
+			continue
+		}
+		fmt.Fprintf(stdout, "%s: %s\n", path, line)
+	}
+	return code
+}
+
+// open opens a regular file; a pipe would have us wait.
+func open(path string, mode int) (*os.File, error) {
+	f, err := os.OpenFile(path, mode|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func check(path string) (line string, whole bool, err error) {
+	f, err := open(path, os.O_RDONLY)
+	if err != nil {
+		return "", false, err
+	}
+	defer f.Close()
+	rep, err := flv.Scan(f)
+	if err != nil {
+		return "", false, fmt.Errorf("%s: %w", path, unread(err))
+	}
+	state := "whole"
+	switch {
+	case rep.Damage != nil:
+		state = fmt.Sprintf("damaged behind byte %d (%v)", rep.Size, rep.Damage)
+	case !rep.Whole():
+		state = "not completed: its metadata does not say what is in it"
+	}
+	return describe(rep, state), rep.Whole(), nil
+}
+
+func repair(path string) (line string, err error) {
+	f, err := open(path, os.O_RDWR)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
+		return "", fmt.Errorf("%s: %w", path, errBusy)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	rep, err := flv.Scan(f)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, unread(err))
+	}
+	state := "whole, nothing to do"
+	if !rep.Whole() {
+		if err := errors.Join(rep.Repair(f), f.Sync()); err != nil {
+			return "", err
+		}
+		state = "repaired"
+		if cut := info.Size() - rep.Size; cut > 0 {
+			state += fmt.Sprintf(", %d bytes cut off", cut)
+		}
+	}
+	if strings.HasSuffix(path, tmp) {
+		to, err := rename(path)
+		if err != nil {
+			return "", err
+		}
+		state += ", now " + to
+	}
+	return describe(rep, state), nil
+}
+
+// unread explains why a file is no recording.
+func unread(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New("it ends within its header, nothing is in it")
+	}
+	return err
+}
+
+// describe is one line about a file.
+func describe(rep *flv.Report, state string) string {
+	line := fmt.Sprintf("%s; duration %.3f s, %d frames (%d video, %d audio), %d keyframes, %d gaps",
+		state, rep.Duration().Seconds(), rep.Frames, rep.Pictures, rep.Frames-rep.Pictures, rep.Keyframes, rep.Gaps)
+	if rep.Gaps > 0 {
+		line += fmt.Sprintf(" (the longest %.3f s)", (time.Duration(rep.LongestGap) * time.Millisecond).Seconds())
+	}
+	return line + fmt.Sprintf(", %d bytes", rep.Size)
+}
+
+// maxNumbers bounds the names that are tried.
+const maxNumbers = 1 << 16
+
+// rename takes ".tmp" off a name and makes that durable. Where the name is taken
+// it gets a number, as a recording does.
+func rename(path string) (to string, err error) {
+	want := strings.TrimSuffix(path, tmp)
+	ext := filepath.Ext(want)
+	for n := range maxNumbers {
+		to = want
+		if n > 0 {
+			to = strings.TrimSuffix(want, ext) + "-" + strconv.Itoa(n) + ext
+		}
+		err := unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", &os.LinkError{Op: "rename", Old: path, New: to, Err: err}
+		}
+		folder, err := os.Open(filepath.Dir(path))
+		if err != nil {
+			return "", err
+		}
+		return to, errors.Join(folder.Sync(), folder.Close())
+	}
+	return "", fmt.Errorf("%s: no free name", want)
+}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"srs/flv"
+)
+
+// growing is a file as a server writes it, of some pictures, one a second.
+func growing(pictures int) []byte {
+	b := flv.AppendHeader(nil, true, true)
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "note").Body})
+	for i := range pictures {
+		b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Timestamp: uint32(i) * 1000, Data: []byte{0x17, 1, 0, 0, 0, byte(i)}})
+	}
+	return b
+}
+
+func write(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run is the command line in a directory.
+func run(args ...string) (code int, stdout, stderr string) {
+	var out, diag bytes.Buffer
+	code = Run(args, &out, &diag)
+	return code, out.String(), diag.String()
+}
+
+func TestCheckAndRepair(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	b := growing(4)
+	write(t, "x.flv.tmp", b[:len(b)-3])
+	write(t, "x.flv", []byte("an earlier recording"))
+
+	code, out, diag := run("check", "x.flv.tmp")
+	if code != 1 || diag != "" || !strings.HasPrefix(out, "x.flv.tmp: damaged behind byte ") ||
+		!strings.Contains(out, "; duration 3.000 s, 3 frames (3 video, 0 audio), 3 keyframes, 0 gaps, ") {
+		t.Errorf("check: %d, %s%s", code, out, diag)
+	}
+	code, out, diag = run("repair", "x.flv.tmp")
+	if code != 0 || diag != "" || !strings.HasPrefix(out, "x.flv.tmp: repaired, 18 bytes cut off, now x-1.flv; duration 3.000 s, 3 frames") {
+		t.Errorf("repair: %d, %s%s", code, out, diag)
+	}
+	if earlier, _ := os.ReadFile("x.flv"); string(earlier) != "an earlier recording" {
+		t.Error("an existing file was replaced")
+	}
+	for _, command := range []string{"check", "repair"} {
+		code, out, diag = run(command, "x-1.flv")
+		if code != 0 || diag != "" || !strings.HasPrefix(out, "x-1.flv: whole") {
+			t.Errorf("%s of the repaired file: %d, %s%s", command, code, out, diag)
+		}
+	}
+	if left, _ := filepath.Glob("*"); len(left) != 2 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+func TestGaps(t *testing.T) {
+	t.Chdir(t.TempDir())
+	b := growing(2)
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Timestamp: 9500, Data: []byte{0x27, 1, 0, 0, 0, 1}})
+	write(t, "x.flv", b)
+	if code, out, _ := run("check", "x.flv"); code != 1 || !strings.Contains(out, "not completed") || !strings.Contains(out, "1 gaps (the longest 8.500 s)") {
+		t.Errorf("%d, %s", code, out)
+	}
+}
+
+// TestRefuses: what is no recording, or one under way, is not touched; the other
+// files are still looked at.
+func TestRefuses(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "text.flv", []byte("no recording at all, by no means"))
+	write(t, "short.flv", []byte("FLV"))
+	write(t, "busy.flv.tmp", growing(3))
+	write(t, "good.flv", growing(3))
+	if err := unix.Mkfifo("pipe.flv", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := os.Open("busy.flv.tmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	if err := unix.Flock(int(busy.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	code, out, diag := run("repair", "absent.flv", "text.flv", "short.flv", "busy.flv.tmp", "pipe.flv", ".", "good.flv")
+	if code != 1 || strings.Count(diag, "\n") != 6 || strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "good.flv: repaired;") {
+		t.Errorf("%d\n%s%s", code, out, diag)
+	}
+	for _, part := range []string{"absent.flv: no such file", "text.flv: flv: bad format", "short.flv: it ends within its header", "busy.flv.tmp: a server is recording to it", "pipe.flv: not a regular file"} {
+		if !strings.Contains(diag, part) {
+			t.Errorf("no %q in\n%s", part, diag)
+		}
+	}
+	if b, _ := os.ReadFile("busy.flv.tmp"); !bytes.Equal(b, growing(3)) {
+		t.Error("a file under way was changed")
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+	}{{nil, 2}, {[]string{"check"}, 2}, {[]string{"mend", "x"}, 2}, {[]string{"-h"}, 0}} {
+		if code, out, diag := run(c.args...); code != c.code || out != "" || !strings.Contains(diag, "srs dvr repair FILE...") {
+			t.Errorf("%q: %d, %s", c.args, code, diag)
+		}
+	}
+}

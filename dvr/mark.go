@@ -1,0 +1,138 @@
+package dvr
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"srs/hook"
+)
+
+// done is behind the name of a mark: a small file that says what is to be
+// announced. It is there from before the recording gets its name until a moment
+// after on_dvr was told, so that no crash in between loses the announcement:
+//
+//	x.flv.tmp            a recording under way, or left by a killed server
+//	x.flv.tmp, x.flv.done   about to be complete
+//	x.flv, x.flv.done    complete, perhaps not announced
+//	x.flv                announced
+const (
+	done        = ".done"
+	maxMarkSize = 64 << 10
+)
+
+// A mark is what is in it.
+type mark struct {
+	facts
+	Inode     uint64        `json:"inode"` // of the recording, whatever name it got
+	Duration  time.Duration `json:"duration"`
+	Size      int64         `json:"size"`
+	Error     string        `json:"error,omitempty"`
+	Recovered bool          `json:"-"`
+}
+
+// event is its on_dvr.
+func (m *mark) event(cwd string, to place) hook.Event {
+	ev := m.facts.event()
+	ev.Cwd, ev.File = cwd, to.path()
+	ev.Duration, ev.Size, ev.Error, ev.Recovered = m.Duration, m.Size, m.Error, m.Recovered
+	return ev
+}
+
+// set writes the mark of a claim. It is not synced: when a power cut takes what
+// is in it, its name alone still says that something is to be announced.
+func (m mark) set(root *os.Root, c claim, inode uint64) error {
+	m.Inode = inode
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	f, err := root.OpenFile(c.name()+done, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(text)
+	return err
+}
+
+// readMark reads a mark, false when there is none. It may be empty.
+func readMark(root *os.Root, name string) (m mark, ok bool) {
+	f, err := openRegular(root, name)
+	if err != nil {
+		return m, false
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxMarkSize))
+	if err != nil {
+		return m, false
+	}
+	if json.Unmarshal(text, &m) != nil {
+		m = mark{}
+	}
+	return m, true
+}
+
+// marked gives the claim's mark and the place of its complete recording. There
+// is no place when the recording is not complete, or gone.
+func (c claim) marked() (m mark, to place) {
+	root, err := os.OpenRoot(c.dir)
+	if err != nil {
+		return m, place{}
+	}
+	defer root.Close()
+	if _, err := root.Lstat(c.name() + tmp); err == nil {
+		return m, place{}
+	}
+	m, ok := readMark(root, c.name()+done)
+	if !ok {
+		return m, place{}
+	}
+	for n := 0; n < maxNumbers; n++ {
+		info, err := root.Lstat(c.want.numbered(n).name)
+		if err != nil {
+			break
+		}
+		if m.Inode == 0 || inode(info) == m.Inode {
+			if m.Size == 0 {
+				m.Size = info.Size()
+			}
+			return m, c.want.numbered(n)
+		}
+	}
+	return m, place{}
+}
+
+// unmark removes the claim's mark.
+func (c claim) unmark() {
+	root, err := os.OpenRoot(c.dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	root.Remove(c.name() + done)
+}
+
+// unmarkStale removes a mark that belongs to no file any more.
+func (c claim) unmarkStale() {
+	root, err := os.OpenRoot(c.dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	if _, err := root.Lstat(c.name() + tmp); err != nil {
+		root.Remove(c.name() + done)
+	}
+}
+
+// inode is the number of a file, 0 where there is none.
+func inode(info os.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Ino
+	}
+	return 0
+}

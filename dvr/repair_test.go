@@ -1,0 +1,260 @@
+package dvr
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/conf"
+	"srs/flv"
+	"srs/hook"
+)
+
+// left plays a publish and leaves its file as a killed server does.
+func left(t *testing.T, s *site, stream string, tags ...flv.Tag) string {
+	t.Helper()
+	f := s.start(stream)
+	f.send(tags...)
+	time.Sleep(2 * flushAfter) // of the bubble
+	synctest.Wait()
+	b, err := os.ReadFile(s.cwd + "/rec/live/" + stream + ".flv.tmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.unpublish()
+	return string(b)
+}
+
+// again is a server that starts on the directory of one that was killed.
+func again(t *testing.T, dir string, change ...func(*conf.DVR)) *site {
+	s := newSite(t, "rec/[app]/[stream].flv", change...)
+	if err := os.RemoveAll(s.cwd); err != nil {
+		t.Fatal(err)
+	}
+	s.cwd, s.Recorder.Cwd = dir, dir
+	return s
+}
+
+// TestRepair: what a killed server has left is whole a moment after the next
+// start, and announced as if it had been completed.
+func TestRepair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv")
+		whole := left(t, s, "x", videoHeader, key(0), inter(40), inter(80))
+		dir := t.TempDir()
+		n := again(t, dir)
+		write(t, dir+"/rec/live/x.flv.tmp", whole[:len(whole)-1])
+		write(t, dir+"/rec/live/sub/y-1.flv.tmp", whole) // its name says less than what is in it
+		write(t, dir+"/rec/live/header.flv.tmp", whole[:9])
+		write(t, dir+"/rec/live/empty.flv.tmp", "")
+		write(t, dir+"/rec/live/text.flv.tmp", "no recording at all")
+		write(t, dir+"/rec/top.flv.tmp", whole) // not where the template leads
+		write(t, dir+"/rec/live/x.flv", "an earlier recording")
+		if err := errors.Join(os.Symlink("/etc/passwd", dir+"/rec/live/link.flv.tmp"), mkfifo(dir+"/rec/live/pipe.flv.tmp")); err != nil {
+			t.Fatal(err)
+		}
+		n.run()
+		synctest.Wait()
+		if len(n.events()) != 2 {
+			t.Fatalf("%+v\n%s", n.events(), n.log())
+		}
+		for i, want := range []struct{ file, got string }{{"rec/live/sub/y-1.flv", "h0 k0 p40 p80"}, {"rec/live/x-1.flv", "h0 k0 p40"}} {
+			ev := n.events()[i]
+			if ev.File != want.file || times([]parsed{n.read(ev)}) != want.got || !ev.Recovered || ev.ClientID != 1 || ev.Stream != "x" ||
+				ev.IP != "127.0.0.1" || ev.Vhost != "v" || ev.App != "live" || ev.Param != "?k=v" || ev.TcURL != "rtmp://h/live" || ev.Cwd != dir || ev.Error != "" {
+				t.Errorf("%+v", ev)
+			}
+		}
+		wantText(t, dir+"/rec/live/x.flv", "an earlier recording")
+		n.wantFiles("rec/live/link.flv.tmp", "rec/live/pipe.flv.tmp", "rec/live/sub/y-1.flv", "rec/live/text.flv.tmp",
+			"rec/live/x-1.flv", "rec/live/x.flv", "rec/top.flv.tmp")
+		if !strings.Contains(n.log(), "rec/live/text.flv.tmp") {
+			t.Error(n.log())
+		}
+		// The parameters, which may be secret, are in no complete file.
+		for _, ev := range n.events() {
+			if b, err := os.ReadFile(dir + "/" + ev.File); err != nil || bytes.Contains(b, []byte("k=v")) {
+				t.Errorf("%s has the parameters: %v", ev.File, err)
+			}
+		}
+	})
+}
+
+// TestRepairLeavesRecordingsAlone: a file that somebody writes is not repaired.
+func TestRepairLeavesRecordingsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv")
+		f := s.start("x")
+		f.send(key(0), inter(40))
+		time.Sleep(time.Second)
+		s.run()
+		synctest.Wait()
+		f.send(inter(80))
+		f.unpublish()
+		if got := times([]parsed{s.read(s.only())}); got != "k0 p40 p80" || s.only().Recovered {
+			t.Errorf("%s, %+v", got, s.only())
+		}
+	})
+}
+
+// TestRepairForeign: leftovers of SRS have neither facts nor space; the name says
+// what is needed.
+func TestRepairForeign(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := again(t, dir)
+		b := flv.AppendTag(flv.AppendTag(flv.AppendHeader(nil, true, true), metadata()), key(0))
+		write(t, dir+"/rec/a/b/%2Ex.flv.tmp", string(flv.AppendTag(b, inter(40))))
+		s.run()
+		synctest.Wait()
+		ev := s.only()
+		want := hook.Event{Action: hook.OnDVR, Vhost: "v", App: "a/b", Stream: ".x", Cwd: dir, File: "rec/a/b/%2Ex.flv",
+			Duration: 80 * time.Millisecond, Size: ev.Size, Recovered: true}
+		if ev != want {
+			t.Errorf("%+v, want %+v", ev, want)
+		}
+	})
+}
+
+// TestMarks: killed between its name and its announcement, a file is announced
+// by the next server; killed in front of its name, it is repaired.
+func TestMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := again(t, dir)
+		whole := left(t, newSite(t, "rec/[app]/[stream].flv"), "x", key(0), inter(40))
+		write(t, dir+"/rec/live/x.flv.tmp", whole)
+		s.run()
+		synctest.Wait()
+		mark, err := os.ReadFile(dir + "/rec/live/x.flv" + done)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second) // of the bubble
+		synctest.Wait()
+		if _, err := os.Stat(dir + "/rec/live/x.flv" + done); err == nil {
+			t.Error("the mark stays")
+		}
+		for name, text := range map[string]string{"with its mark": string(mark), "with a mark that a power cut has emptied": ""} {
+			write(t, dir+"/rec/live/x.flv"+done, text)
+			n := again(t, dir)
+			n.run()
+			synctest.Wait()
+			ev := n.only()
+			if ev.File != "rec/live/x.flv" || !ev.Recovered || ev.Stream != "x" || text != "" && (ev.ClientID != 1 || ev.Duration != 80*time.Millisecond) {
+				t.Errorf("%s: %+v", name, ev)
+			}
+			n.Settle()
+		}
+		// Without the file there is nothing to announce.
+		write(t, dir+"/rec/live/x.flv"+done, string(mark))
+		if err := os.Rename(dir+"/rec/live/x.flv", dir+"/taken.flv"); err != nil {
+			t.Fatal(err)
+		}
+		n := again(t, dir)
+		n.run()
+		synctest.Wait()
+		if left, _ := filepath.Glob(dir + "/rec/live/*"); len(n.events()) != 0 || len(left) != 0 {
+			t.Errorf("%+v, %q", n.events(), left)
+		}
+	})
+}
+
+// TestCompletedLater: a file that cannot get its name now gets it later.
+func TestCompletedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv")
+		s.run()
+		f := s.start("x")
+		f.send(key(0), inter(40))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		// Nobody can open the directory for its fsync.
+		dir := s.cwd + "/rec/live"
+		if err := errors.Join(os.Rename(dir, dir+".away"), os.Symlink(dir+".away", dir)); err != nil {
+			t.Fatal(err)
+		}
+		f.unpublish()
+		if len(s.events()) != 0 || !strings.Contains(s.log(), "to be completed later") {
+			t.Errorf("%+v\n%s", s.events(), s.log())
+		}
+		if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * retryAfter)
+		synctest.Wait()
+		if ev := s.only(); ev.File != "rec/live/x.flv" || !ev.Recovered || ev.ClientID != 1 || times([]parsed{s.read(ev)}) != "k0 p40" {
+			t.Errorf("%+v", ev)
+		}
+	})
+}
+
+func TestPattern(t *testing.T) {
+	for _, c := range []struct {
+		template, name string
+		want           string // app, stream; empty: no match
+	}{
+		{"./rec/[app]/[stream].flv", "live/x.flv", "live x"},
+		{"./rec/[app]/[stream].flv", "a/b/x-1.flv", "a/b x-1"},
+		{"./rec/[app]/[stream].flv", "x.flv", ""},
+		{"./rec/[app]/[stream].flv", "live/x.mp4", ""},
+		{"./rec", "livestream." + thirdMillis + ".flv", " livestream"},
+		{"./rec", "livestream.flv", ""},
+		{"./rec", "sub/livestream.1.flv", ""},
+		{"/d/[vhost]/[app]/[stream]/[2006]/[01]/[02]/[15].[04].[05].[999].flv", "v/live/x/2015/01/03/05.07.09.004.flv", "live x"},
+		{"/d/[vhost]/[app]/[stream]/[2006]/[01]/[02]/[15].[04].[05].[999].flv", "v/live/x/2015/1/03/05.07.09.004.flv", ""},
+		{"[stream]-[stream].flv", "x-x.flv", " x"},
+		{"a+b(/[stream].flv", "%2Ex.flv", " .x"},
+		{"same.flv", "same-3.flv", " same-3"},
+	} {
+		p := newPattern("v", c.template, "/nowhere")
+		got := ""
+		if p.name.MatchString(c.name) {
+			who := p.publisher(c.name)
+			got = who.App + " " + who.Stream
+		}
+		if got != c.want {
+			t.Errorf("%s, %s: %q, want %q", c.template, c.name, got, c.want)
+		}
+	}
+	// Every name that a template can give is found.
+	for _, c := range hostile {
+		for _, template := range []string{"[vhost]/[app]/[stream].flv", "[app].[stream].[timestamp].flv", "r/[stream]/[2006]-[999]"} {
+			at := expand(template, subject{"v", "live", c.name, third})
+			p := newPattern("v", template, "/nowhere")
+			for n := range 2 {
+				if name := at.numbered(n).name; !p.name.MatchString(name) {
+					t.Errorf("%s: %q is not found", template, name)
+				}
+			}
+		}
+	}
+	long := expand("[app]/[stream].[timestamp].flv", subject{"v", "live", strings.Repeat("x", 256), third})
+	if p := newPattern("v", "[app]/[stream].[timestamp].flv", "/nowhere"); !p.name.MatchString(long.name) {
+		t.Errorf("%q is not found", long.name)
+	}
+}
+
+// TestNote: what is too long is left out, and what is not stays.
+func TestNote(t *testing.T) {
+	who := facts{ClientID: 1 << 52, IP: "::1", Vhost: "v", App: "a", Stream: "\"s\"", TcURL: "rtmp://h/a", Param: "?x"}
+	if got, ok := noted(who.note()); !ok || got != who {
+		t.Errorf("%+v", got)
+	}
+	who.Param = "?" + strings.Repeat("x", maxNote)
+	got, ok := noted(who.note())
+	if who.Param, who.TcURL = "", ""; !ok || got != who {
+		t.Errorf("%+v", got)
+	}
+	for _, text := range []string{"", "   ", "x", "{}", fmt.Sprint(1)} {
+		if got, ok := noted(text); ok {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
