@@ -71,6 +71,7 @@ stress: tools
 		done; \
 	done
 	go test -race -shuffle=on -count=10 ./rtmp/... ./hook/... ./dvr/...
+	DVR_KILLS=300 go test -count=1 -timeout 60m -run 'TestDV11$$' -v ./bench/e2e
 
 # What needs the outside world.
 audit:

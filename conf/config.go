@@ -107,6 +107,9 @@ type DVR struct {
 
 	Sync           time.Duration // a byte waits no longer for the disk
 	ReconnectGrace time.Duration // a publisher that returns in time continues the file
+	MaxAge         time.Duration // of complete recordings; 0: no limit, as for the next two
+	MaxSize        int64         // of all together, bytes
+	MinFree        int64         // bytes, of the disk
 }
 
 // Vhost returns the block that serves a host: the one of that name, else the

@@ -41,7 +41,7 @@ type directive struct {
 	spell    []string
 	shape    shape
 	min, max int      // of shapeNumber
-	unit     string   // of shapeNumber: "", "bytes", "ms" or "s"
+	unit     string   // of shapeNumber: "", "bytes", "MB", "ms" or "s"
 	words    []string // of shapeChoice
 	def      string   // the value where it is missing; empty: none
 	effect   effect
@@ -199,6 +199,12 @@ var dvrDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.DVR.Sync = v.duration() }},
 	{spell: spell("vhost.dvr.dvr_reconnect_grace"), shape: shapeNumber, unit: "s", min: 0, max: 3600, def: "0", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.DVR.ReconnectGrace = v.duration() }},
+	{spell: spell("vhost.dvr.dvr_max_age"), shape: shapeNumber, unit: "s", min: 0, max: 100 * year, def: "0", effect: atReload,
+		set: func(t *target, v *values) { t.vhost.DVR.MaxAge = v.duration() }},
+	{spell: spell("vhost.dvr.dvr_max_size"), shape: shapeNumber, unit: "MB", min: 0, max: 1_000_000_000, def: "0", effect: atReload,
+		set: func(t *target, v *values) { t.vhost.DVR.MaxSize = v.megabytes() }},
+	{spell: spell("vhost.dvr.dvr_min_free"), shape: shapeNumber, unit: "MB", min: 0, max: 1_000_000_000, def: "0", effect: atReload,
+		set: func(t *target, v *values) { t.vhost.DVR.MinFree = v.megabytes() }},
 }
 
 // blocks are the directives that open a block we look into.

@@ -122,6 +122,9 @@ func (v *values) duration() time.Duration {
 	return n * time.Millisecond
 }
 
+// megabytes are of 1000 x 1000 bytes, as disks are sold.
+func (v *values) megabytes() int64 { return int64(v.number()) * 1_000_000 }
+
 func (v *values) choice() string {
 	w, ok := v.one()
 	if ok && !slices.Contains(v.row.words, w.text) {

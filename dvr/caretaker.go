@@ -25,17 +25,11 @@ var errStopped = errors.New("the server stops")
 
 // Start begins what is done beside the recordings, until Close: files that a
 // killed server has left are repaired and announced, files that could not be
-// completed are tried again. It returns at once.
+// completed are tried again, old ones are removed. It returns at once.
 func (r *Recorder) Start() {
-	r.running.Add(2)
-	go func() {
-		defer r.running.Done()
-		r.repairAll()
-	}()
-	go func() {
-		defer r.running.Done()
-		r.care()
-	}()
+	for _, work := range []func(){r.repairAll, r.care, r.clean} {
+		r.running.Go(work)
+	}
 }
 
 // care does what is due, each second.

@@ -34,6 +34,9 @@ func newPattern(vhost, template, dir string) pattern {
 	seen := map[string]bool{}
 	for _, piece := range split(strings.TrimSuffix(template[len(root):], ".flv")) {
 		expression, known := variables[piece.variable]
+		if piece.variable == "vhost" {
+			expression = regexp.QuoteMeta(encode(vhost))
+		}
 		switch {
 		case !known:
 			b.WriteString(regexp.QuoteMeta(piece.literal))
@@ -128,11 +131,14 @@ func (r *Recorder) patterns() []pattern {
 	var list []pattern
 	seen := map[string]bool{}
 	for _, v := range r.Conf().Vhosts {
-		if !v.Enabled || !v.DVR.Enabled || seen[v.DVR.Path] {
+		if !v.Enabled || !v.DVR.Enabled {
 			continue
 		}
-		seen[v.DVR.Path] = true
-		list = append(list, newPattern(v.Name, v.DVR.Path, r.dir(literalRoot(fileTemplate(v.DVR.Path)))))
+		p := newPattern(v.Name, v.DVR.Path, r.dir(literalRoot(fileTemplate(v.DVR.Path))))
+		if place := p.dir + "\n" + p.name.String(); !seen[place] {
+			seen[place] = true
+			list = append(list, p)
+		}
 	}
 	return list
 }

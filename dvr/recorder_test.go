@@ -25,10 +25,13 @@ type feed struct {
 	frames []live.Frame
 	ended  bool
 	maxLag int
+	over   chan struct{}
 	closed chan struct{}
 }
 
-func newFeed() *feed { return &feed{closed: make(chan struct{})} }
+func newFeed() *feed { return &feed{over: make(chan struct{}), closed: make(chan struct{})} }
+
+func (f *feed) Over() <-chan struct{} { return f.over }
 
 func (f *feed) Poll() (live.Frame, bool, error) {
 	f.mu.Lock()
@@ -85,6 +88,7 @@ func (f *feed) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = true
+	close(f.over)
 }
 
 // A site is a Recorder on a directory of the test.

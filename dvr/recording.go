@@ -61,7 +61,7 @@ func timeMode(j conf.Jitter) live.TimeMode {
 
 // read records until the publish ends or Close has no more time.
 func (r *recording) read() {
-	wait, closing := flushAfter, r.recorder.closing
+	wait, closing, over := flushAfter, r.recorder.closing, r.source.Over()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -69,6 +69,8 @@ func (r *recording) read() {
 		case <-timer.C:
 		case <-closing:
 			wait, closing = closingPoll, nil
+		case <-over:
+			over = nil
 		case <-r.recorder.ctx.Done():
 			return
 		}

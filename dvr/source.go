@@ -5,6 +5,7 @@ import "srs/rtmp/live"
 // A source gives the frames of one publish: a live.Reader.
 type source interface {
 	Poll() (live.Frame, bool, error) // false: no frame at the moment
+	Over() <-chan struct{}           // closed at the publish's end
 	SetMaxLag(bytes int)
 	Close()
 }

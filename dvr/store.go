@@ -37,7 +37,17 @@ func (c claim) name() string { return c.want.numbered(c.number).name }
 // create claims a name and opens its file. Everything below dir goes through an
 // os.Root: whatever a name or a symbolic link says, nothing outside is touched,
 // and exclusive creation opens nothing that was there before.
-func create(dir string, want place) (claim, *os.File, error) {
+func create(dir string, want place) (c claim, f *os.File, err error) {
+	// The janitor may remove an empty folder between its making and its use.
+	for try := 0; try < 3; try++ {
+		if c, f, err = createOnce(dir, want); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return c, f, err
+}
+
+func createOnce(dir string, want place) (claim, *os.File, error) {
 	c := claim{dir: dir, want: want}
 	if err := os.MkdirAll(dir, 0o775); err != nil {
 		return c, nil, err

@@ -73,6 +73,9 @@ func (r *Reader) SetMaxLag(n int) {
 	r.maxLag = int64(n)
 }
 
+// Over is closed when the publication has ended; what is left can be read then.
+func (r *Reader) Over() <-chan struct{} { return r.over }
+
 // Close ends the reading.
 func (r *Reader) Close() {
 	if r.stream == nil {

@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"srs/flv"
+)
+
+// kills is how many rounds TestDV11 has; make stress sets more.
+func kills(t testing.TB) int {
+	text := os.Getenv("DVR_KILLS")
+	if text == "" {
+		return 3
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("DVR_KILLS: %v", err)
+	}
+	return n
+}
+
+// TestDV11 kills the server at random moments while 20 streams are recorded, as
+// sessions and as segments of one second, and while it repairs. After the
+// restart every stream has its files, each whole and announced, and lacks no more
+// than a second.
+func TestDV11(t *testing.T) {
+	const streams = 20
+	rounds := kills(t)
+	clipTags(t)
+	rcv := newReceiver(t)
+	s := startServer(t,
+		vhost("127.0.0.1", hooks(rcv, "on_dvr"), recordTo("./rec/[stream].flv")),
+		vhost("localhost", hooks(rcv, "on_dvr"), block("dvr", "enabled on;", "dvr_plan segment;", "dvr_duration 1;", "dvr_path ./seg/[stream].[timestamp].flv;")))
+	var lost []int // ms
+	for round := range rounds {
+		var feeders []*feeder
+		for i := range streams {
+			url := s.url(fmt.Sprintf("live/r%d-%d", round, i))
+			if i%2 == 1 {
+				url = strings.Replace(url, "127.0.0.1", "localhost", 1)
+			}
+			feeders = append(feeders, feed(t, url))
+		}
+		running := time.NewTimer(time.Second + rand.N(1500*time.Millisecond))
+		<-running.C
+		sent := make([]uint32, streams)
+		for i, f := range feeders {
+			sent[i] = f.sent.Load()
+		}
+		s.kill()
+		for _, f := range feeders {
+			f.end()
+		}
+		if round%2 == 1 { // and once more, most likely within the repair
+			s = s.again(t)
+			early := time.NewTimer(rand.N(30 * time.Millisecond))
+			<-early.C
+			s.kill()
+		}
+		s = s.again(t)
+		for i := range streams {
+			name, dir := fmt.Sprintf("r%d-%d", round, i), s.dir+"/rec"
+			if i%2 == 1 {
+				dir = s.dir + "/seg"
+			}
+			lost = append(lost, int(sent[i])-wantSurvived(t, rcv, dir, name, i%2 == 1))
+		}
+		if t.Failed() {
+			t.Fatalf("in round %d; left are %q", round, recordings(t, s.dir))
+		}
+	}
+	slices.Sort(lost)
+	t.Logf("%d kills, %d streams: lost are %d ms (median), %d ms (most)", rounds, len(lost), lost[len(lost)/2], lost[len(lost)-1])
+	if most := lost[len(lost)-1]; most > 1000 {
+		t.Errorf("%d ms lost", most)
+	}
+}
+
+// wantSurvived waits until all files of a stream are complete and announced, and
+// gives how many milliseconds they have together.
+func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, several bool) (length int) {
+	t.Helper()
+	var files []string
+	eventually(t, longest, "the files of "+stream+" to be complete", func() bool {
+		files = nil
+		for _, name := range recordings(t, dir) {
+			if !strings.HasPrefix(name, stream+".") {
+				continue
+			}
+			if !strings.HasSuffix(name, ".flv") {
+				return false
+			}
+			files = append(files, name)
+		}
+		return len(files) > 0
+	})
+	if !several && len(files) != 1 {
+		t.Errorf("files of %s: %q", stream, files)
+	}
+	for i, name := range files {
+		path := dir + "/" + name
+		rcv.until(t, "on_dvr of "+name, func() bool {
+			return slices.ContainsFunc(rcv.of("on_dvr", stream), func(c call) bool { return strings.HasSuffix(c.text("file"), "/"+name) })
+		})
+		wantPlayable(t, path)
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := flv.Scan(f)
+		f.Close()
+		if err != nil || !rep.Whole() {
+			t.Errorf("%s: %+v, %v", path, rep, err)
+		}
+		if length += int(rep.Last); i < len(files)-1 {
+			length = length - int(rep.Last) + int(rep.Duration().Milliseconds())
+		}
+	}
+	return length
+}
