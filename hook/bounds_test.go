@@ -104,7 +104,7 @@ func TestOverflow(t *testing.T) {
 				}
 				e.mu.Lock()
 				waiting, bytes := e.loose.Len(), e.looseBytes
-				oldest, err := parseTold(e.loose.Front().Next().Value.(*item).payload)
+				oldest, err := parseTold(e.loose.Front().Next().Value.(*item).fresh.payload)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -110,21 +110,17 @@ func (e *Engine) overLocked(b *begin) {
 
 // forgetLocked tells the journal that a notice is finished.
 func (e *Engine) forgetLocked(it *item, o Outcome) {
+	f := it.fresh
 	switch {
-	case it.entry != nil && e.journal.Cancel(it.entry):
-		it.entry = nil
-		if it.closes != nil {
-			e.settleLocked(it.closes)
-		}
-		return
-	case it.entry != nil: // on its way; stored tells the rest
-		it.gone = true
 	case it.stored:
-		it.gone = true
 		e.journal.Release(it.place)
-	default:
+	case f.entry == nil:
+		return
+	case e.journal.Cancel(f.entry):
+		e.settleLocked(f.closes)
 		return
 	}
+	it.gone = true // if it is on its way, stored tells the rest
 	e.journal.Append(&journal.Entry{Kind: recordDone, Payload: done{it.seq, o}.append(nil)})
 }
 
@@ -152,21 +148,21 @@ func (e *Engine) stored(entries []*journal.Entry) {
 }
 
 func (e *Engine) itemStoredLocked(it *item, p journal.Place) {
-	it.entry = nil
-	if it.closes != nil {
-		e.overLocked(it.closes)
-		it.closes = nil
+	f := it.fresh
+	f.entry = nil
+	if f.closes != nil {
+		e.overLocked(f.closes)
+		f.closes = nil
 	}
 	if it.gone {
 		e.journal.Release(p)
 		return
 	}
-	it.place, it.stored = p, true
 	e.tightenLocked(it)
+	it.place, it.stored = p, true
 	if e.kept+int(it.size) > maxKept {
-		it.payload = nil
+		it.fresh = nil
 	} else {
-		it.kept = true
 		e.kept += int(it.size)
 	}
 	e.readyLocked(it)
@@ -398,18 +394,18 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 			streams[n.Client] = n.Stream
 		}
 	}
-	await := func(a Action, client uint64) *endKey {
+	await := func(a Action, client uint64) (k endKey) {
 		if s, ok := streams[client]; ok && a != OnDVR {
-			return &endKey{e.hash(s), true}
+			k = endKey{e.hash(s), true}
 		}
-		return nil
+		return k
 	}
 	for _, seq := range slices.Sorted(maps.Keys(f.notices)) {
 		n := f.notices[seq]
 		e.countLocked(n.Action).Told++
 		it := &item{
 			told: n.At.UnixMilli(), seq: seq, place: n.place, size: int32(n.size),
-			action: int8(n.Action.index()), stored: true, ready: true,
+			action: int8(n.Action.index()), flags: flags{stored: true, ready: true},
 		}
 		e.journal.Hold(n.place)
 		ep := e.endpointLocked(e.targetLocked(n.URL).key)

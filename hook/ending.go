@@ -1,9 +1,6 @@
 package hook
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // An endKey names a stream as one endpoint knows it. Two streams with one hash
 // wait for each other's ends, which is harmless.
@@ -12,32 +9,48 @@ type endKey struct {
 	restart bool // of the time before this start: begins of any kind wait
 }
 
-// An ending is what one endpoint still has to hear of a stream before something
-// new of it. Guarded by Engine.mu.
-type ending struct {
-	key   endKey
-	items []*item
-	heard chan struct{} // closed when items is empty
-}
+// An ending is what one endpoint still has to hear of a stream, linked by
+// item.peer in the order told.
+type ending struct{ first, last *item }
 
 // awaitLocked has the gates of a stream wait for an item.
-func (e *Engine) awaitLocked(ep *endpoint, it *item, key endKey) {
+func (ep *endpoint) awaitLocked(it *item, key endKey) {
+	it.end, it.restart, it.awaited = key.stream, key.restart, true
 	d := ep.ends[key]
-	if d == nil {
-		d = &ending{key: key, heard: make(chan struct{})}
-		ep.ends[key] = d
+	if d.last != nil {
+		d.last.peer = it
+	} else {
+		d.first = it
 	}
-	d.items = append(d.items, it)
-	it.ending = d
+	d.last = it
+	ep.ends[key] = d
 }
 
-// heardLocked notes that an item was handed over, or given up.
-func (d *ending) heardLocked(ep *endpoint, it *item) {
-	i := slices.Index(d.items, it)
-	d.items = slices.Delete(d.items, i, i+1)
-	if len(d.items) == 0 {
-		delete(ep.ends, d.key)
-		close(d.heard)
+// endHeardLocked notes that an item was handed over, or given up. It is among
+// the first: they are heard about in the order told.
+func (ep *endpoint) endHeardLocked(it *item) {
+	key := endKey{it.end, it.restart}
+	d := ep.ends[key]
+	var before *item
+	for at := d.first; at != it; at = at.peer {
+		before = at
+	}
+	if before != nil {
+		before.peer = it.peer
+	} else {
+		d.first = it.peer
+	}
+	if d.last == it {
+		d.last = before
+	}
+	it.peer, it.awaited = nil, false
+	ep.ends[key] = d
+	if d.first == nil {
+		delete(ep.ends, key)
+		if c := ep.waits[key]; c != nil {
+			delete(ep.waits, key)
+			close(c)
+		}
 	}
 }
 
@@ -53,18 +66,23 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusa
 		if !restart && ev.Action != OnPublish {
 			continue
 		}
+		key := endKey{stream, restart}
 		e.mu.Lock()
-		d := ep.ends[endKey{stream, restart}]
-		if d == nil {
+		if ep.ends[key].first == nil {
 			e.mu.Unlock()
 			continue
 		}
-		for _, it := range slices.Clone(d.items) {
+		heard := ep.waits[key]
+		if heard == nil {
+			heard = make(chan struct{})
+			ep.waits[key] = heard
+		}
+		for it := ep.ends[key].first; it != nil; it = it.peer {
 			e.hurryLocked(it.line)
 		}
 		opened := ep.opened
 		e.mu.Unlock()
-		if r := await(ctx, d.heard, opened, "the last end of the stream is not delivered yet"); r != nil {
+		if r := await(ctx, heard, opened, "the last end of the stream is not delivered yet"); r != nil {
 			return r
 		}
 	}

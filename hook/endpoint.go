@@ -14,15 +14,16 @@ type endpoint struct {
 	tallies [len(actions)]tally
 
 	// Guarded by Engine.mu.
-	breaker  breaker            // of all calls: no answer
-	throttle breaker            // of notices: the answer is "later"
-	opened   chan struct{}      // closed when the breaker opens; nil while it is open
-	lines    map[uint64]*line   // of clients and recordings
-	lanes    map[string]*lane   // of notices, by vhost
-	gates    map[string]*gates  // by vhost
-	ends     map[endKey]*ending // that gates wait for
-	pending  int                // notices
-	bytes    int                // of them
+	breaker  breaker                  // of all calls: no answer
+	throttle breaker                  // of notices: the answer is "later"
+	opened   chan struct{}            // closed when the breaker opens; nil while it is open
+	lines    map[uint64]*line         // of clients and recordings
+	lanes    map[string]*lane         // of notices, by vhost
+	gates    map[string]*gates        // by vhost
+	ends     map[endKey]ending        // that gates may wait for
+	waits    map[endKey]chan struct{} // closed when the entry of ends goes
+	pending  int                      // notices
+	bytes    int                      // of them
 
 	oldest, newest *item // all notices, in the order they were told
 }
@@ -48,7 +49,8 @@ func (e *Engine) endpointLocked(key string) *endpoint {
 	}
 	ep = &endpoint{
 		key: key, opened: make(chan struct{}), lines: make(map[uint64]*line),
-		lanes: make(map[string]*lane), gates: make(map[string]*gates), ends: make(map[endKey]*ending),
+		lanes: make(map[string]*lane), gates: make(map[string]*gates), ends: make(map[endKey]ending),
+		waits: make(map[endKey]chan struct{}),
 	}
 	e.endpoints[key] = ep
 	return ep

@@ -40,7 +40,7 @@ const (
 const fileLine = 1 << 63
 
 // An item is an event on its way to one URL, or the place of a gate. There may
-// be a million of them: what they say is on disk, or in payload.
+// be a million of them: 128 bytes each, and what they say is on disk.
 type item struct {
 	line         *line
 	prev, next   *item         // in line
@@ -48,22 +48,33 @@ type item struct {
 	older, newer *item         // in endpoint.oldest … newest
 
 	// Of notices only.
-	told    int64 // ms since 1970
-	seq     uint64
-	lane    *lane
-	payload []byte         // nil: at place
-	entry   *journal.Entry // on its way to the disk; nil: not, or there
-	place   journal.Place
-	closes  *begin        // ended once this is stored
-	loose   *list.Element // in Engine.loose, while only the memory has it
-	ending  *ending       // that gates may wait for
-	size    int32         // of the payload
-	action  int8
+	fresh  *fresh // what the memory has of it; nil: the journal has it all
+	lane   *lane
+	told   int64 // ms since 1970
+	seq    uint64
+	end    uint64 // the stream whose gates may wait for it, if awaited
+	peer   *item  // the next one that such gates wait for
+	place  journal.Place
+	size   int32 // of the payload
+	action int8
+	flags
+}
+
+type flags struct {
 	stored  bool // at place
 	ready   bool // may be delivered
-	kept    bool // counted in Engine.kept
 	gone    bool // finished before it was stored
-	begun   bool // a call was made
+	awaited bool // in endpoint.ends
+	restart bool // of the time before this start: gates of any kind wait
+}
+
+// A fresh is what the memory has of an item: until it is stored all there is,
+// then its payload, as long as there is room.
+type fresh struct {
+	payload []byte
+	entry   *journal.Entry // on its way to the disk; nil: not, or there
+	closes  *begin         // ended once this is stored
+	loose   *list.Element  // in Engine.loose; nil once stored
 }
 
 func (it *item) name() Action { return actions[it.action] }

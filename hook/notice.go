@@ -18,7 +18,7 @@ const (
 	maxBytes      = 256 << 20
 	itemOverhead  = 512 // bytes a notice costs besides its payload, about
 
-	maxKept = 8 << 20 // bytes of payloads that are on disk and in memory too
+	maxKept = 2 << 20 // bytes of payloads that are on disk and in memory too
 
 	dropLogEvery = time.Second
 )
@@ -30,8 +30,8 @@ type notice struct {
 	body  []byte
 	urls  []string
 	rules *Rules
-	begin *begin  // that it ends; nil: none
-	await *endKey // who waits for it; nil: as usual
+	begin *begin // that it ends; nil: none
+	await endKey // whose gates wait for it; zero: as usual
 }
 
 // tell queues a notice. It never blocks.
@@ -63,18 +63,18 @@ func (e *Engine) queueLocked(n notice) {
 		rec := told{
 			At: time.Now(), ID: n.id, Action: n.ev.Action, Client: n.ev.ClientID, Stream: stream, URL: url, Body: n.body,
 		}
-		it := &item{told: rec.At.UnixMilli(), action: int8(n.ev.Action.index())}
+		f := new(fresh)
 		if i == len(n.urls)-1 && n.begin != nil && n.begin.seq != 0 {
-			it.closes, rec.Closes = n.begin, n.begin.seq
+			f.closes, rec.Closes = n.begin, n.begin.seq
 		}
-		it.payload = rec.append(make([]byte, 0, len(n.body)+len(n.id)+len(url)+128))
-		it.size = int32(len(it.payload))
-		it.loose = e.loose.PushBack(it)
+		f.payload = rec.append(make([]byte, 0, len(n.body)+len(n.id)+len(url)+len(stream.vhost)+len(stream.app)+len(stream.stream)+32))
+		it := &item{fresh: f, told: rec.At.UnixMilli(), size: int32(len(f.payload)), action: int8(n.ev.Action.index())}
+		f.loose = e.loose.PushBack(it)
 		e.looseBytes += int(it.size) + itemOverhead
 		e.storeLocked(it)
 		await := n.await
-		if await == nil && n.ev.Action == OnUnpublish {
-			await = &endKey{stream: e.hash(stream)}
+		if await == (endKey{}) && n.ev.Action == OnUnpublish {
+			await = endKey{stream: e.hash(stream)}
 		}
 		it.lane = e.laneLocked(ep, stream.vhost, n.rules.workers())
 		e.addLocked(ep, it, e.lineOf(n.ev.Action, n.ev.ClientID, stream), await)
@@ -89,23 +89,22 @@ func (e *Engine) queueLocked(n notice) {
 // storeLocked sends an item to the journal. Without one, or while the disk
 // fails, it may be delivered at once.
 func (e *Engine) storeLocked(it *item) {
-	it.ready = e.journal == nil || e.untrusted
-	if e.journal == nil || len(it.payload) > journal.MaxPayload {
+	f := it.fresh
+	if e.journal == nil || len(f.payload) > journal.MaxPayload {
 		it.ready = true
-		if it.closes != nil {
-			e.settleLocked(it.closes)
-			it.closes = nil
-		}
+		e.settleLocked(f.closes)
+		f.closes = nil
 		return
 	}
-	it.entry = &journal.Entry{Kind: recordNotice, Payload: it.payload, Hold: true, Owner: it}
-	e.journal.Append(it.entry)
-	it.seq = it.entry.Seq
+	it.ready = e.untrusted
+	f.entry = &journal.Entry{Kind: recordNotice, Payload: f.payload, Hold: true, Owner: it}
+	e.journal.Append(f.entry)
+	it.seq = f.entry.Seq
 }
 
 // addLocked gives an item its places: in the endpoint's order of age, in its
 // line, and before the gates that have to wait for it.
-func (e *Engine) addLocked(ep *endpoint, it *item, line uint64, await *endKey) {
+func (e *Engine) addLocked(ep *endpoint, it *item, line uint64, await endKey) {
 	it.lane.items++
 	e.pending++
 	ep.pending++
@@ -116,8 +115,8 @@ func (e *Engine) addLocked(ep *endpoint, it *item, line uint64, await *endKey) {
 		ep.oldest = it
 	}
 	ep.newest = it
-	if await != nil {
-		e.awaitLocked(ep, it, *await)
+	if await != (endKey{}) {
+		ep.awaitLocked(it, await)
 	}
 	e.joinLocked(ep, line, it)
 	for drop := ep.oldest; drop != nil && (ep.pending > maxPending || ep.bytes > maxBytes); {
@@ -227,8 +226,12 @@ func notNil(r *Refusal, bad bool) *Refusal {
 
 // read finds out what an item says.
 func (e *Engine) read(it *item) (*told, *target, error) {
+	var payload []byte
 	e.mu.Lock()
-	payload, place := it.payload, it.place
+	place := it.place
+	if it.fresh != nil {
+		payload = it.fresh.payload
+	}
 	e.mu.Unlock()
 	if payload == nil {
 		var err error
@@ -273,8 +276,8 @@ func (e *Engine) finishLocked(it *item, o Outcome) {
 	ep.bytes -= int(it.size)
 	e.tightenLocked(it)
 	e.forgetLocked(it, o)
-	if it.ending != nil {
-		it.ending.heardLocked(ep, it)
+	if it.awaited {
+		ep.endHeardLocked(it)
 	}
 	if it.line.state == lineParked {
 		e.parked--
@@ -286,16 +289,16 @@ func (e *Engine) finishLocked(it *item, o Outcome) {
 	e.checkDrainedLocked()
 }
 
-// tightenLocked ends the counting of an item's payload.
+// tightenLocked ends the counting of what the memory has of an item.
 func (e *Engine) tightenLocked(it *item) {
-	if it.loose != nil {
-		e.loose.Remove(it.loose)
-		it.loose = nil
-		e.looseBytes -= int(it.size) + itemOverhead
-	}
-	if it.kept {
-		it.kept = false
+	switch f := it.fresh; {
+	case f == nil:
+	case it.stored:
 		e.kept -= int(it.size)
+	case f.loose != nil:
+		e.loose.Remove(f.loose)
+		f.loose = nil
+		e.looseBytes -= int(it.size) + itemOverhead
 	}
 }
 

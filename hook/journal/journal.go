@@ -83,6 +83,8 @@ type Journal struct {
 	done   sync.WaitGroup
 	flush  func(*os.File) error // fdatasync, or a test's
 
+	buf []byte // the writer's
+
 	troubleMu sync.Mutex // held while Trouble is called
 	trouble   bool
 

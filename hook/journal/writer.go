@@ -97,7 +97,10 @@ func (j *Journal) writeBatch(batch []*Entry, size int) error {
 	j.mu.Lock()
 	s := j.segments[len(j.segments)-1]
 	j.mu.Unlock()
-	buf := make([]byte, 0, size)
+	if cap(j.buf) < size || cap(j.buf) > 2*batchBytes {
+		j.buf = make([]byte, 0, size)
+	}
+	buf := j.buf[:0]
 	for _, e := range batch {
 		at := s.size + len(buf)
 		buf = appendRecord(buf, s.salt, e.Kind, e.Seq, e.Payload)
