@@ -1,0 +1,269 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"srs/rtmp"
+)
+
+// again starts the server once more: the same files, the same port.
+func (s *srs) again(t testing.TB) *srs {
+	t.Helper()
+	next := *s
+	cmd := exec.Command(srsBinary, "-c", s.conf)
+	cmd.Dir, cmd.Env = s.dir, cleanEnv()
+	next.process = startProcess(t, cmd)
+	if !next.up() {
+		t.Fatalf("the server does not start again:\n%s", next.text())
+	}
+	t.Cleanup(func() { next.finish(t) })
+	return &next
+}
+
+// sigkill ends the server at once.
+func (s *srs) sigkill() {
+	syscall.Kill(s.pid, syscall.SIGKILL)
+	<-s.done
+}
+
+// ends are the events that end another.
+var ends = map[string]string{"on_connect": "on_close", "on_publish": "on_unpublish", "on_play": "on_stop"}
+
+// A ledger is what one client's calls come to: repeats, known by their
+// webhook-id, count once.
+type ledger struct {
+	order  []string       // actions, in the order they came first
+	counts map[string]int // of different events, by action
+}
+
+// ledgers sorts calls by client and checks what must hold for each of them:
+// begins come before their ends, nothing ends twice.
+func ledgers(t testing.TB, calls []call) (by map[string]*ledger, repeats int) {
+	t.Helper()
+	by = make(map[string]*ledger)
+	bodies := make(map[string]string) // by webhook-id
+	for _, c := range calls {
+		l := by[c.client()]
+		if l == nil {
+			l = &ledger{counts: make(map[string]int)}
+			by[c.client()] = l
+		}
+		id := c.header.Get("Webhook-Id")
+		if body, again := bodies[id]; again {
+			repeats++
+			if body != c.body && c.text("reason") != "server_restart" {
+				t.Errorf("%s came with two bodies:\n%s\n%s", id, body, c.body)
+			}
+			continue
+		}
+		bodies[id] = c.body
+		l.order = append(l.order, c.action())
+		l.counts[c.action()]++
+	}
+	for id, l := range by {
+		for begin, end := range ends {
+			if l.counts[begin] > 0 && l.counts[begin] != l.counts[end] {
+				t.Errorf("client %s: %d times %s, %d times %s: %q", id, l.counts[begin], begin, l.counts[end], end, l.order)
+			}
+		}
+		if i, n := slices.Index(l.order, "on_close"), len(l.order); i >= 0 && i != n-1 {
+			t.Errorf("client %s: %q", id, l.order)
+		}
+		if i := slices.Index(l.order, "on_connect"); i > 0 {
+			t.Errorf("client %s: %q", id, l.order)
+		}
+	}
+	return by, repeats
+}
+
+// kills is how often TestPR01 kills: SRS_KILLS for the long form.
+func kills() int {
+	if n, err := strconv.Atoi(os.Getenv("SRS_KILLS")); err == nil {
+		return n
+	}
+	return 12
+}
+
+// TestPR01 kills the server again and again while clients come and go at 200
+// events a second: each begin that the receiver has heard of has one end, in
+// order, and a repeat has the same webhook-id.
+func TestPR01(t *testing.T) {
+	rcv := newReceiver(t)
+	s := startServer(t, defaultVhost(hooks(rcv)))
+	var stop atomic.Bool
+	var crowd sync.WaitGroup
+	for i := range 15 {
+		crowd.Go(func() { // 4 cycles a second of 4 events
+			for n := 0; !stop.Load(); n++ {
+				visit(t, s.url(fmt.Sprintf("live/s%d", i)), n%3 == 0)
+				<-time.After(time.Duration(100+rand.IntN(200)) * time.Millisecond)
+			}
+		})
+	}
+	for range kills() {
+		<-time.After(time.Duration(rand.IntN(int(700 * time.Millisecond))))
+		s.sigkill()
+		s = s.again(t)
+	}
+	stop.Store(true)
+	crowd.Wait()
+	s.stop(t, syscall.SIGTERM)
+	by, repeats := ledgers(t, rcv.all())
+	restarted, unheard := 0, 0
+	for _, c := range rcv.all() {
+		if c.text("reason") == "server_restart" {
+			restarted++
+		}
+	}
+	for _, l := range by {
+		for begin, end := range ends {
+			if l.counts[end] > l.counts[begin] {
+				unheard++
+			}
+		}
+	}
+	t.Logf("%d kills, %d clients, %d calls, %d of them repeats; %d ends told after a restart, %d of begins that the kill kept from being asked",
+		kills(), len(by), len(rcv.all()), repeats, restarted, unheard)
+}
+
+// visit publishes or plays for a moment. Servers that are killed meanwhile are
+// what it is for.
+func visit(t testing.TB, url string, play bool) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	c, err := rtmp.Dial(ctx, url, 4096)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	if play {
+		c.Play()
+	} else if c.Publish() == nil {
+		c.WriteTag(6, rtmp.TypeVideo, 0, avcHeader)
+	}
+	<-time.After(time.Duration(rand.IntN(100)) * time.Millisecond)
+}
+
+// TestPR02 kills a server with publishers and players; new ones come as soon as
+// it is back. What was open ends with reason server_restart before anything new
+// of the same stream.
+func TestPR02(t *testing.T) {
+	const publishers, players = 100, 300
+	rcv := newReceiver(t)
+	s := startServer(t, defaultVhost(hooks(rcv)))
+	var crowd sync.WaitGroup
+	for i := range 10 {
+		crowd.Go(func() {
+			for n := i; n < publishers; n += 10 {
+				publishWith(t, s.url(fmt.Sprint("live/s", n)))
+			}
+			for n := i; n < players; n += 10 {
+				playWith(t, s.url(fmt.Sprint("live/s", n%publishers)))
+			}
+		})
+	}
+	crowd.Wait()
+	old := len(rcv.all())
+	s.sigkill()
+	s = s.again(t)
+	for i := range 10 {
+		crowd.Go(func() {
+			for n := i; n < publishers; n += 10 {
+				publishWith(t, s.url(fmt.Sprint("live/s", n)))
+			}
+		})
+	}
+	crowd.Wait()
+	rcv.until(t, "all ends", func() bool { return len(rcv.of("on_close", "")) >= publishers+players })
+	streams := make(map[string]string) // by client of before
+	open := make(map[string]int)       // by stream: clients of before
+	for i, c := range rcv.all() {
+		if stream := c.text("stream"); i < old && stream != "" {
+			streams[c.client()] = stream
+			open[stream]++
+		}
+		if i < old {
+			continue
+		}
+		switch stream := c.text("stream"); c.action() {
+		case "on_publish":
+			if open[stream] > 0 {
+				t.Errorf("on_publish of %s came before the ends of %d clients of it", stream, open[stream])
+			}
+		case "on_unpublish", "on_stop", "on_close":
+			if c.text("reason") != "server_restart" {
+				t.Errorf("%s", c.body)
+			}
+			if c.action() == "on_close" {
+				open[streams[c.client()]]--
+			}
+		}
+	}
+	s.stop(t, syscall.SIGTERM)
+	ledgers(t, rcv.all())
+}
+
+// TestPR04 fills the disk under the journal: clients are served, gates decide,
+// notices are delivered, the log says it once; when there is room again what
+// waits is durable, and a killed server still knows of it.
+func TestPR04(t *testing.T) {
+	rcv := newReceiver(t)
+	down, free := reserve(t)
+	s := startServer(t, defaultVhost(hooks(rcv, append(gates, "on_close", "on_unpublish "+rcv.url("on_unpublish")+" http://"+down+"/;")...)))
+	canary := startCanary(t, s, "live/canary")
+	publishWith(t, s.url("live/before-0")).Close()
+	rcv.wait(t, "on_close", "", 1)
+	limit(t, s, 8)
+	canary.take(t)
+	for i := range 50 {
+		publishWith(t, s.url(fmt.Sprintf("live/full-%d", i+1))).Close()
+	}
+	rcv.until(t, "all ends", func() bool { return len(rcv.of("on_close", "")) == 51 })
+	if h := canary.over(t, 25); h.lost > 0 {
+		t.Errorf("the canary lost %d frames", h.lost)
+	}
+	s.waitLog(t, "journal of http hooks cannot be written")
+	limit(t, s, 1<<30)
+	s.waitLog(t, "journal of http hooks is written again")
+	if n := len(s.matching(0, "cannot be written")); n != 1 {
+		t.Errorf("%d alarms", n)
+	}
+	publishWith(t, s.url("live/after-1")).Close()
+	rcv.until(t, "the last end", func() bool { return len(rcv.of("on_close", "")) == 52 })
+	canary.stop()
+	rcv.wait(t, "on_unpublish", "canary", 1)
+	eventually(t, longest, "all is stored", func() bool { // a commit takes 20 ms
+		mark := s.mark()
+		s.signal(t, syscall.SIGUSR2)
+		return s.waitLine(t, mark, "counters endpoint=http://"+down) != ""
+	})
+	<-time.After(100 * time.Millisecond)
+	s.sigkill()
+	free()
+	b := openBooks(t, down)
+	s.again(t)
+	eventually(t, longest, "all notices delivered", func() bool { return b.heard() >= 53 })
+}
+
+// limit bounds the size of the files that a server may write.
+func limit(t testing.TB, s *srs, size uint64) {
+	t.Helper()
+	l := unix.Rlimit{Cur: size, Max: unix.RLIM_INFINITY}
+	if err := unix.Prlimit(s.pid, unix.RLIMIT_FSIZE, &l, nil); err != nil {
+		t.Fatal(err)
+	}
+}
