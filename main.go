@@ -30,6 +30,7 @@ import (
 	"srs/dvr"
 	dvrcli "srs/dvr/cli"
 	"srs/hook"
+	hookcli "srs/hook/cli"
 	"srs/hook/receiver"
 	"srs/rtmp/live"
 	"srs/rtmp/server"
@@ -60,6 +61,8 @@ Usage:
   srs -t [-c FILE]          check the configuration and exit: 0 good, 78 bad
   srs -v                    print the version and exit
   srs api-server [PORT]     run the sample receiver of callbacks (srs api-server -h)
+  srs hook test EVENT ...   call an endpoint and say what the answer means (srs hook)
+  srs hook log [--follow]   show what callbacks wait in the journal
   srs dvr check FILE...     say what is in recordings
   srs dvr repair FILE...    complete those that a crash has cut short
 
@@ -72,11 +75,15 @@ Signals:
 `
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "api-server" {
-		os.Exit(receiver.Run(os.Args[2:], os.Stdout, os.Stderr))
-	}
-	if len(os.Args) > 1 && os.Args[1] == "dvr" {
-		os.Exit(dvrcli.Run(os.Args[2:], os.Stdout, os.Stderr))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "api-server":
+			os.Exit(receiver.Run(os.Args[2:], os.Stdout, os.Stderr))
+		case "hook":
+			os.Exit(hookcli.Run(os.Args[2:], version, os.Stdout, os.Stderr))
+		case "dvr":
+			os.Exit(dvrcli.Run(os.Args[2:], os.Stdout, os.Stderr))
+		}
 	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -188,20 +195,11 @@ func newInForce(c *conf.Config) (*inForce, error) {
 		}
 		h := &v.Hooks
 		f.hooks = f.hooks || h.Enabled
-		secrets, err := hook.LoadSecrets(h.Secrets)
+		rules, err := hookcli.Rules(h)
 		if err != nil {
 			return nil, fmt.Errorf("vhost %s: http_hooks: %w", v.Name, err)
 		}
-		certificates, err := hook.LoadTLS(h.CAFile, h.CertFile, h.KeyFile, h.ServerName)
-		if err != nil {
-			return nil, fmt.Errorf("vhost %s: http_hooks: %w", v.Name, err)
-		}
-		f.rules[v.Name] = &hook.Rules{
-			Enabled: h.Enabled, OnConnect: h.OnConnect, OnClose: h.OnClose,
-			OnPublish: h.OnPublish, OnUnpublish: h.OnUnpublish, OnPlay: h.OnPlay, OnStop: h.OnStop, OnDVR: h.OnDVR,
-			Timeout: h.Timeout, Workers: h.Workers, Queue: h.Queue, ClientIDString: h.ClientIDString,
-			NoRetry: !h.Retry, AllowOnFail: h.AllowOnFail, Secrets: secrets, TLS: certificates,
-		}
+		f.rules[v.Name] = rules
 	}
 	return f, nil
 }

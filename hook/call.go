@@ -36,31 +36,13 @@ func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, b
 		TLSHandshakeStart: func() { stage.Store(stageTLS) },
 		GotConn:           func(httptrace.GotConnInfo) { stage.Store(stageConnected) },
 	}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, "/", bytes.NewReader(body))
-	if err != nil {
-		return answer{}, &Refusal{Reason: ReasonRefused, Detail: "invalid request"}
-	}
-	req.URL, req.Host = t.url, t.host
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	req.Header = http.Header{
-		"Content-Type":      {"application/json"},
-		"User-Agent":        {e.userAgent},
-		"Webhook-Id":        {id},
-		"Webhook-Timestamp": {timestamp},
-		// Not sent, as it has no value. It lets net/http repeat the POST when an
-		// idle connection turns out to be closed by the endpoint; should the
-		// endpoint have read it after all, the id is the same.
-		"X-Idempotency-Key": {},
-	}
-	if len(rules.Secrets) > 0 {
-		req.Header["Webhook-Signature"] = []string{sign(rules.Secrets, id, timestamp, body)}
-	}
+	req := e.request(httptrace.WithClientTrace(ctx, trace), t, rules, id, body)
 	resp, err := e.transport(rules.TLS).Do(req)
 	if err != nil {
 		return answer{}, failure(ctx, err, stage.Load())
 	}
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	a := answer{status: resp.StatusCode, header: resp.Header, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	if resp.ContentLength > maxBody {
 		return a, &Refusal{Reason: ReasonTooBig, Status: a.status, Detail: "body over 64 KiB"}
 	}
@@ -77,6 +59,30 @@ func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, b
 		return a, r
 	}
 	return a, nil
+}
+
+// request makes the request of one call.
+func (e *Engine) request(ctx context.Context, t *target, rules *Rules, id string, body []byte) *http.Request {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", bytes.NewReader(body))
+	if err != nil {
+		panic("hook: " + err.Error()) // nothing in it comes from outside
+	}
+	req.URL, req.Host = t.url, t.host
+	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+	req.Header = http.Header{
+		"Content-Type":      {"application/json"},
+		"User-Agent":        {e.userAgent},
+		"Webhook-Id":        {id},
+		"Webhook-Timestamp": {timestamp},
+		// Not sent, as it has no value. It lets net/http repeat the POST when an
+		// idle connection turns out to be closed by the endpoint; should the
+		// endpoint have read it after all, the id is the same.
+		"X-Idempotency-Key": {},
+	}
+	if len(rules.Secrets) > 0 {
+		req.Header["Webhook-Signature"] = []string{sign(rules.Secrets, id, timestamp, body)}
+	}
+	return req
 }
 
 // failure names what went wrong. Once connected, the text of net/http's errors

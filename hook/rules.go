@@ -30,6 +30,9 @@ type Rules struct {
 	TLS            *TLS          // of https endpoints; nil: the system's roots
 }
 
+// URLs returns whom to call about an event; nobody when hooks are off.
+func (r *Rules) URLs(a Action) []string { return r.urls(a) }
+
 // urls returns whom to call; nobody when r is nil or hooks are off.
 func (r *Rules) urls(a Action) []string {
 	if r == nil || !r.Enabled {

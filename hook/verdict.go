@@ -14,6 +14,7 @@ import (
 // An answer is what an endpoint said, body and all.
 type answer struct {
 	status     int
+	header     http.Header
 	body       []byte        // at most maxBody
 	retryAfter time.Duration // what it asks for, capped; 0: nothing
 }

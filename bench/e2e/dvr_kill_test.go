@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,26 +12,13 @@ import (
 	"srs/flv"
 )
 
-// kills is how many rounds TestDV11 has; make stress sets more.
-func kills(t testing.TB) int {
-	text := os.Getenv("DVR_KILLS")
-	if text == "" {
-		return 3
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("DVR_KILLS: %v", err)
-	}
-	return n
-}
-
 // TestDV11 kills the server at random moments while 20 streams are recorded, as
 // sessions and as segments of one second, and while it repairs. After the
 // restart every stream has its files, each whole and announced, and lacks no more
 // than a second.
 func TestDV11(t *testing.T) {
 	const streams = 20
-	rounds := kills(t)
+	rounds := kills(t, "DVR_KILLS", 3)
 	clipTags(t)
 	rcv := newReceiver(t)
 	s := startServer(t,

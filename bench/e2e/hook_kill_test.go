@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
@@ -18,20 +17,6 @@ import (
 
 	"srs/rtmp"
 )
-
-// again starts the server once more: the same files, the same port.
-func (s *srs) again(t testing.TB) *srs {
-	t.Helper()
-	next := *s
-	cmd := exec.Command(srsBinary, "-c", s.conf)
-	cmd.Dir, cmd.Env = s.dir, cleanEnv()
-	next.process = startProcess(t, cmd)
-	if !next.up() {
-		t.Fatalf("the server does not start again:\n%s", next.text())
-	}
-	t.Cleanup(func() { next.finish(t) })
-	return &next
-}
 
 // sigkill ends the server at once.
 func (s *srs) sigkill() {
@@ -89,12 +74,17 @@ func ledgers(t testing.TB, calls []call) (by map[string]*ledger, repeats int) {
 	return by, repeats
 }
 
-// kills is how often TestPR01 kills: SRS_KILLS for the long form.
-func kills() int {
-	if n, err := strconv.Atoi(os.Getenv("SRS_KILLS")); err == nil {
-		return n
+// kills is how often a test kills: the long form says so in the environment.
+func kills(t testing.TB, variable string, short int) int {
+	text := os.Getenv(variable)
+	if text == "" {
+		return short
 	}
-	return 12
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	}
+	return n
 }
 
 // TestPR01 kills the server again and again while clients come and go at 200
@@ -113,7 +103,7 @@ func TestPR01(t *testing.T) {
 			}
 		})
 	}
-	for range kills() {
+	for range kills(t, "SRS_KILLS", 12) {
 		<-time.After(time.Duration(rand.IntN(int(700 * time.Millisecond))))
 		s.sigkill()
 		s = s.again(t)
@@ -136,7 +126,7 @@ func TestPR01(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d clients, %d calls, %d of them repeats; %d ends told after a restart, %d of begins that the kill kept from being asked",
-		kills(), len(by), len(rcv.all()), repeats, restarted, unheard)
+		kills(t, "SRS_KILLS", 12), len(by), len(rcv.all()), repeats, restarted, unheard)
 }
 
 // visit publishes or plays for a moment. Servers that are killed meanwhile are

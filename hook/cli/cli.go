@@ -1,0 +1,108 @@
+// Package cli is the subcommand "srs hook": it tries an endpoint as the server
+// would call it, and reads the journal.
+//
+// [Run] is the command line; [Rules] makes the hooks of a configured vhost, for
+// the server too.
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"srs/conf"
+	"srs/hook"
+)
+
+const usage = `usage:
+  srs hook test EVENT --url URL [flags]              call an endpoint with a sample event
+  srs hook test EVENT --conf FILE [--vhost V] [flags]  call all URLs of a configured event
+  srs hook log [--conf FILE | --dir DIR] [--follow]  what the journal holds
+
+EVENT is on_connect, on_close, on_publish, on_unpublish, on_play, on_stop or
+on_dvr. "srs hook test -h" and "srs hook log -h" show the flags.
+
+Exit status: 0 accepted (test) or read (log), 1 refused or failed, 2 wrong usage.
+`
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+var errUsage = errors.New("wrong usage")
+
+// Run is the subcommand; version names the product in User-Agent.
+func Run(args []string, version string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, args, version, stdout, stderr)
+}
+
+func run(ctx context.Context, args []string, version string, stdout, stderr io.Writer) int {
+	var err error
+	switch {
+	case len(args) > 0 && args[0] == "test":
+		err = test(ctx, args[1:], version, stdout, stderr)
+	case len(args) > 0 && args[0] == "log":
+		err = log(ctx, args[1:], stdout, stderr)
+	default:
+		io.WriteString(stderr, usage)
+		return exitUsage
+	}
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.Is(err, errRefused):
+		return exitFailed
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "srs hook: %v\n\n%s", err, usage)
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "srs hook: %v\n", err)
+	return exitFailed
+}
+
+// parse reads flags; nothing else may follow.
+func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		io.WriteString(stderr, usage+"\nflags:\n")
+		flags.SetOutput(stderr)
+		flags.PrintDefaults()
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUsage, err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("%w: unexpected argument %q", errUsage, flags.Arg(0))
+	}
+	return nil
+}
+
+// Rules makes what the hook package needs of an http_hooks block. It reads the
+// files that the block names.
+func Rules(h *conf.Hooks) (*hook.Rules, error) {
+	secrets, err := hook.LoadSecrets(h.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	certificates, err := hook.LoadTLS(h.CAFile, h.CertFile, h.KeyFile, h.ServerName)
+	if err != nil {
+		return nil, err
+	}
+	return &hook.Rules{
+		Enabled: h.Enabled, OnConnect: h.OnConnect, OnClose: h.OnClose,
+		OnPublish: h.OnPublish, OnUnpublish: h.OnUnpublish, OnPlay: h.OnPlay, OnStop: h.OnStop, OnDVR: h.OnDVR,
+		Timeout: h.Timeout, Workers: h.Workers, Queue: h.Queue, ClientIDString: h.ClientIDString,
+		NoRetry: !h.Retry, AllowOnFail: h.AllowOnFail, Secrets: secrets, TLS: certificates,
+	}, nil
+}

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"srs/conf"
+	"srs/hook"
+)
+
+// followEvery is how often a journal that is followed is looked at.
+const followEvery = 200 * time.Millisecond
+
+// log prints what a journal holds, and with --follow what comes.
+func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("hook log", flag.ContinueOnError)
+	dir := flags.String("dir", "", "read this journal `directory` (default: as configured, else ./objs/hooks)")
+	file := flags.String("conf", "", "read the journal of the server with this configuration `file`")
+	follow := flags.Bool("follow", false, "print each event as it comes, until interrupted")
+	if err := parse(flags, args, stderr); err != nil {
+		return err
+	}
+	if *dir == "" {
+		c := conf.Default()
+		if *file != "" {
+			var err error
+			if c, err = conf.Load(*file); err != nil {
+				return err
+			}
+		}
+		if err := os.Chdir(c.WorkDir); err != nil {
+			return fmt.Errorf("work_dir: %w", err)
+		}
+		*dir = c.JournalDir
+	}
+	l := hook.OpenLog(*dir)
+	print := func(hook.LogLine) {}
+	if *follow {
+		print = func(line hook.LogLine) { write(stdout, line) }
+	}
+	if err := l.Read(print); err != nil {
+		return fmt.Errorf("the journal cannot be read: %w", err)
+	}
+	if !*follow {
+		summary(stdout, *dir, l, time.Now())
+		return nil
+	}
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			summary(stdout, *dir, l, time.Now())
+			return nil
+		}
+		if err := l.Read(print); err != nil {
+			return fmt.Errorf("the journal cannot be read: %w", err)
+		}
+	}
+}
+
+// write prints one event. Text of clients is quoted.
+func write(w io.Writer, l hook.LogLine) {
+	var b strings.Builder
+	at := time.Now()
+	if !l.At.IsZero() {
+		at = l.At
+	}
+	fmt.Fprintf(&b, "%s %-9s %s", at.Format("2006-01-02 15:04:05.000"), l.What, l.Action)
+	if l.Client != 0 {
+		fmt.Fprintf(&b, " client=%d vhost=%q app=%q", l.Client, l.Vhost, l.App)
+	}
+	if l.Stream != "" {
+		fmt.Fprintf(&b, " stream=%q", l.Stream)
+	}
+	if l.URL != "" {
+		fmt.Fprintf(&b, " url=%s", l.URL)
+	}
+	if l.ID != "" {
+		fmt.Fprintf(&b, " id=%s", l.ID)
+	}
+	fmt.Fprintln(w, b.String())
+}
+
+// summary prints one line for each endpoint.
+func summary(w io.Writer, dir string, l *hook.Log, now time.Time) {
+	fmt.Fprintf(w, "journal %s\n", dir)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "endpoint\tpending\tdelivered\trefused\tfailed\tdropped\toldest")
+	for _, ep := range l.Endpoints() {
+		oldest := "-"
+		if !ep.Oldest.IsZero() {
+			oldest = now.Sub(ep.Oldest).Round(time.Second).String()
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%s\n", ep.Endpoint, ep.Pending, ep.Delivered, ep.Refused, ep.Failed, ep.Dropped, oldest)
+	}
+	table.Flush()
+	open := l.Open()
+	fmt.Fprintf(w, "begun and not ended: %d connections, %d publishes, %d plays\n",
+		open[hook.OnConnect], open[hook.OnPublish], open[hook.OnPlay])
+	fmt.Fprintln(w, "refused: taken with an answer that would refuse a gate; what is done is counted as far as the files reach back")
+}

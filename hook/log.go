@@ -1,0 +1,151 @@
+package hook
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"srs/hook/journal"
+)
+
+// A Log reads a journal, also one that a server is writing.
+type Log struct {
+	reader    *journal.Reader
+	begins    map[uint64]Action
+	notices   map[uint64]logged
+	endpoints map[string]*EndpointLog
+}
+
+type logged struct {
+	endpoint string
+	at       time.Time
+	line     LogLine
+}
+
+// A LogLine is one thing that happened.
+type LogLine struct {
+	At     time.Time // zero: the record does not say
+	What   string    // begun, settled, told, or an Outcome
+	Action Action    // empty: the record is about one that is not in the journal any more
+	Client uint64
+	Vhost  string
+	App    string
+	Stream string
+	URL    string // masked; empty for begins
+	ID     string // webhook-id
+}
+
+// EndpointLog is what a journal says of one endpoint. Numbers of what is done
+// reach back as far as the files do.
+type EndpointLog struct {
+	Endpoint                            string
+	Pending                             int
+	Delivered, Refused, Failed, Dropped int
+	Oldest                              time.Time // of the pending; zero: there are none
+}
+
+// OpenLog reads the journal in a directory.
+func OpenLog(dir string) *Log {
+	return &Log{
+		reader: journal.NewReader(dir), begins: make(map[uint64]Action), notices: make(map[uint64]logged),
+		endpoints: make(map[string]*EndpointLog),
+	}
+}
+
+// Read calls f for what has happened since the last Read.
+func (l *Log) Read(f func(LogLine)) error {
+	return l.reader.Read(func(r journal.Record) {
+		switch r.Kind {
+		case recordBegin:
+			b, err := parseBegun(r.Payload)
+			if _, again := l.begins[r.Seq]; err != nil || again {
+				return
+			}
+			l.begins[r.Seq] = b.Event.Action
+			ev := &b.Event
+			f(LogLine{At: b.At, What: "begun", Action: ev.Action, Client: ev.ClientID, Vhost: ev.Vhost, App: ev.App, Stream: ev.Stream, ID: b.ID})
+		case recordNotice:
+			n, err := parseTold(r.Payload)
+			if _, again := l.notices[r.Seq]; err != nil || again {
+				return
+			}
+			t := parseTarget(n.URL)
+			line := LogLine{
+				At: n.At, What: "told", Action: n.Action, Client: n.Client,
+				Vhost: n.Stream.vhost, App: n.Stream.app, Stream: n.Stream.stream, URL: t.masked, ID: n.ID,
+			}
+			l.notices[r.Seq] = logged{t.key, n.At, line}
+			delete(l.begins, n.Closes)
+			l.endpoint(t.key)
+			f(line)
+		case recordSettle:
+			if d, err := parseDone(r.Payload); err == nil {
+				a := l.begins[d.Seq]
+				delete(l.begins, d.Seq)
+				f(LogLine{What: "settled", Action: a})
+			}
+		case recordDone:
+			d, err := parseDone(r.Payload)
+			if err != nil {
+				return
+			}
+			n, ok := l.notices[d.Seq]
+			line := n.line
+			line.At, line.What = time.Time{}, d.Outcome.String()
+			if ok {
+				delete(l.notices, d.Seq)
+				l.endpoint(n.endpoint).count(d.Outcome)
+				f(line)
+			}
+		}
+	})
+}
+
+func (l *Log) endpoint(key string) *EndpointLog {
+	ep := l.endpoints[key]
+	if ep == nil {
+		ep = &EndpointLog{Endpoint: key}
+		l.endpoints[key] = ep
+	}
+	return ep
+}
+
+func (ep *EndpointLog) count(o Outcome) {
+	switch o {
+	case Delivered:
+		ep.Delivered++
+	case Objected:
+		ep.Refused++
+	case Failed:
+		ep.Failed++
+	default:
+		ep.Dropped++
+	}
+}
+
+// Endpoints sums up what was read, by name.
+func (l *Log) Endpoints() []EndpointLog {
+	sums := make(map[string]EndpointLog, len(l.endpoints))
+	for key, ep := range l.endpoints {
+		sums[key] = *ep
+	}
+	for _, n := range l.notices {
+		ep := sums[n.endpoint]
+		ep.Pending++
+		if ep.Oldest.IsZero() || n.at.Before(ep.Oldest) {
+			ep.Oldest = n.at
+		}
+		sums[n.endpoint] = ep
+	}
+	return slices.SortedFunc(maps.Values(sums), func(a, b EndpointLog) int { return cmp.Compare(a.Endpoint, b.Endpoint) })
+}
+
+// Open counts what has begun and not ended, by action.
+func (l *Log) Open() map[Action]int {
+	open := make(map[Action]int)
+	for _, a := range l.begins {
+		open[a]++
+	}
+	return open
+}
