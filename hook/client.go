@@ -162,7 +162,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	if place.line.first != place {
 		e.hurryLocked(place.line)
 	}
-	opened := ep.opened
+	failing := ep.failing
 	e.mu.Unlock()
 
 	defer func() {
@@ -181,7 +181,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		e.mu.Unlock()
 		ep.tallies[ev.Action.index()].count(o, time.Since(started))
 	}()
-	if r := await(ctx, place.turn, opened, "earlier events of this client are not delivered yet"); r != nil {
+	if r := await(ctx, place.turn, failing, "earlier events of this client are not delivered yet"); r != nil {
 		return r
 	}
 	if r := e.awaitEnds(ctx, ep, ev); r != nil {
@@ -189,7 +189,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	}
 	e.mu.Lock()
 	ticket := e.enterLocked(ep, ev.Vhost, b.rules)
-	opened = ep.opened
+	failing = ep.failing
 	e.mu.Unlock()
 	if ticket == nil {
 		return &Refusal{Reason: ReasonOverload}
@@ -199,7 +199,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		e.leaveLocked(ticket)
 		e.mu.Unlock()
 	}()
-	if r := await(ctx, ticket.granted, opened, "no worker was free"); r != nil {
+	if r := await(ctx, ticket.granted, failing, "no worker was free"); r != nil {
 		return r
 	}
 	e.intend(ctx, b, ev, true)

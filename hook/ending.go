@@ -80,35 +80,25 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusa
 		for it := ep.ends[key].first; it != nil; it = it.peer {
 			e.hurryLocked(it.line)
 		}
-		opened := ep.opened
+		failing := ep.failing
 		e.mu.Unlock()
-		if r := await(ctx, heard, opened, "the last end of the stream is not delivered yet"); r != nil {
+		if r := await(ctx, heard, failing, "the last end of the stream is not delivered yet"); r != nil {
 			return r
 		}
 	}
 	return nil
 }
 
-// await waits for c. A nil opened says that the breaker is open, a closed one
-// that it has opened.
-func await(ctx context.Context, c, opened <-chan struct{}, why string) *Refusal {
-	if opened == nil {
-		// Somebody's turn to see whether the endpoint is back: it may be this one.
-		select {
-		case <-c:
-			return nil
-		case <-ctx.Done():
-		}
-	} else {
-		select {
-		case <-c:
-			return nil
-		case <-opened:
-			return &Refusal{Reason: ReasonBreaker, Detail: why}
-		case <-ctx.Done():
-		}
+// await waits for c, as long as there is hope: not when the endpoint fails.
+func await(ctx context.Context, c, failing <-chan struct{}, why string) *Refusal {
+	select {
+	case <-c:
+		return nil
+	case <-failing:
+		return &Refusal{Reason: ReasonBreaker, Detail: why}
+	case <-ctx.Done():
+		r := ended(ctx)
+		r.Detail = why
+		return r
 	}
-	r := ended(ctx)
-	r.Detail = why
-	return r
 }

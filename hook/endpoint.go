@@ -16,7 +16,7 @@ type endpoint struct {
 	// Guarded by Engine.mu.
 	breaker  breaker                  // of all calls: no answer
 	throttle breaker                  // of notices: the answer is "later"
-	opened   chan struct{}            // closed when the breaker opens; nil while it is open
+	failing  chan struct{}            // closed, and made anew, when a call fails and the breaker is open
 	lines    map[uint64]*line         // of clients and recordings
 	lanes    map[string]*lane         // of notices, by vhost
 	gates    map[string]*gates        // by vhost
@@ -48,7 +48,7 @@ func (e *Engine) endpointLocked(key string) *endpoint {
 		}
 	}
 	ep = &endpoint{
-		key: key, opened: make(chan struct{}), lines: make(map[uint64]*line),
+		key: key, failing: make(chan struct{}), lines: make(map[uint64]*line),
 		lanes: make(map[string]*lane), gates: make(map[string]*gates), ends: make(map[endKey]ending),
 		waits: make(map[endKey]chan struct{}),
 	}
@@ -98,15 +98,17 @@ func (e *Engine) passLocked(ep *endpoint) bool {
 // It returns what to log.
 func (e *Engine) heardLocked(ep *endpoint, answered bool) (text string) {
 	if !answered {
-		if ep.breaker.failed(time.Now()) {
-			close(ep.opened)
-			ep.opened = nil
+		opened := ep.breaker.failed(time.Now())
+		if ep.breaker.open { // gates that wait for something here need not wait longer
+			close(ep.failing)
+			ep.failing = make(chan struct{})
+		}
+		if opened {
 			return "http hook endpoint fails: gates are decided without it, notices wait, it is tried again now and then"
 		}
 		return ""
 	}
 	if ep.breaker.worked() {
-		ep.opened = make(chan struct{})
 		e.pumpAllLocked(ep)
 		return "http hook endpoint answers again"
 	}

@@ -35,6 +35,8 @@ type Engine struct {
 	names     *resolver
 	seed      maphash.Seed
 
+	maxPending int // the constant, or a test's
+
 	// Set by OpenJournal, before what needs them.
 	serverID string
 	dir      string
@@ -91,6 +93,7 @@ func newEngine(o Options, dial dialFunc) *Engine {
 	e := &Engine{
 		serverID: o.ServerID, userAgent: o.UserAgent, log: o.Log, rules: o.Rules, dial: dial,
 		seed:       maphash.MakeSeed(),
+		maxPending: maxPending,
 		drained:    make(chan struct{}),
 		counters:   make(map[Action]*Counts),
 		endpoints:  make(map[string]*endpoint),

@@ -119,7 +119,7 @@ func (e *Engine) addLocked(ep *endpoint, it *item, line uint64, await endKey) {
 		ep.awaitLocked(it, await)
 	}
 	e.joinLocked(ep, line, it)
-	for drop := ep.oldest; drop != nil && (ep.pending > maxPending || ep.bytes > maxBytes); {
+	for drop := ep.oldest; drop != nil && (ep.pending > e.maxPending || ep.bytes > maxBytes); {
 		next := drop.newer
 		if !drop.running() {
 			e.finishLocked(drop, Dropped)
