@@ -54,12 +54,15 @@ type Play struct {
 	TCPNodelay        bool
 	TimeJitter        Jitter
 	ATC               bool
+	SendBuffer        int // of the kernel, per player, bytes; 0: as the kernel sees fit
 }
 
 // Publish holds what concerns publishers.
 type Publish struct {
 	FirstPktTimeout time.Duration
 	NormalTimeout   time.Duration
+	MergedRead      bool
+	MRLatency       time.Duration // how often a publisher is read with MergedRead
 }
 
 // Jitter names a time correction.

@@ -125,6 +125,9 @@ var playDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.Play.TimeJitter = v.jitter() }},
 	{spell: spell("vhost.play.atc", "vhost.atc"), shape: shapeOnOff, def: "off", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.Play.ATC = v.onOff() }},
+	// Ours. SRS sizes the buffer by mw_latency.
+	{spell: spell("vhost.play.so_sndbuf"), shape: shapeNumber, unit: "bytes", min: 4096, max: 64 << 20, effect: atConnect,
+		set: func(t *target, v *values) { t.vhost.Play.SendBuffer = v.number() }},
 }
 
 // SRS 2.0 had these at the vhost by other names, 3.0 moved them into publish { }.
@@ -135,6 +138,10 @@ var publishDirectives = []*directive{
 	{spell: spell("vhost.publish.normal_timeout", "vhost.publish_normal_timeout"),
 		shape: shapeNumber, unit: "ms", min: 1, max: day, def: "5000", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.Publish.NormalTimeout = v.duration() }},
+	{spell: spell("vhost.publish.mr", "vhost.mr.enabled"), shape: shapeOnOff, def: "off", effect: atPublish,
+		set: func(t *target, v *values) { t.vhost.Publish.MergedRead = v.onOff() }},
+	{spell: spell("vhost.publish.mr_latency", "vhost.mr.latency"), shape: shapeNumber, unit: "ms", min: 0, max: 60_000, def: "350", effect: atPublish,
+		set: func(t *target, v *values) { t.vhost.Publish.MRLatency = v.duration() }},
 }
 
 // From timeout on they are ours; SRS has constants there, or nothing.
@@ -208,7 +215,7 @@ var dvrDirectives = []*directive{
 }
 
 // blocks are the directives that open a block we look into.
-var blocks = []string{"vhost", "vhost.play", "vhost.publish", "vhost.http_hooks", "vhost.dvr"}
+var blocks = []string{"vhost", "vhost.play", "vhost.publish", "vhost.mr", "vhost.http_hooks", "vhost.dvr"}
 
 // byPath finds a directive by any of its spellings.
 var byPath = func() map[string]*directive {

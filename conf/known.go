@@ -18,11 +18,11 @@ var unserved = func() map[string]string {
 			first_wait_for_qlv threads circuit_breaker is_full rtc_server srt_server exporter tencentcloud_cls
 			tencentcloud_apm`,
 		"vhost": `mode origin token_traverse vhost debug_srs_upnode ingest http hls forward transcode bandcheck
-			atc_auto mr mix_correct send_min_interval reduce_sequence_header http_remux http_static hds
+			atc_auto mix_correct send_min_interval reduce_sequence_header http_remux http_static hds
 
 			cluster dash exec in_ack_size out_ack_size rtc srt`,
 		"vhost.play":       `mix_correct atc_auto mw_msgs send_min_interval reduce_sequence_header`,
-		"vhost.publish":    `mr mr_latency parse_sps try_annexb_first kickoff_for_idle`,
+		"vhost.publish":    `parse_sps try_annexb_first kickoff_for_idle`,
 		"vhost.http_hooks": `on_hls on_hls_notify on_dvr_reap_segment on_dvr_hss_reap_flv`,
 	} {
 		for name := range strings.FieldsSeq(names) {
@@ -34,6 +34,9 @@ var unserved = func() map[string]string {
 	for _, name := range []string{"security", "refer", "refer_publish", "refer_play"} {
 		m[join("vhost", name)] = open
 	}
+
+	const paced = "; players get what there is when it is due, see mw_latency"
+	m["vhost.send_min_interval"], m["vhost.play.send_min_interval"] = paced, paced
 
 	// Ours, of a later version.
 	m["vhost.publish.on_conflict"] = "; a second publisher is refused"

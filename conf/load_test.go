@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		Vhosts: []*Vhost{{
 			Name: "a.com", Enabled: true, ChunkSize: 60000,
 			Play:    Play{GopCache: true, GopCacheMaxFrames: 2500, QueueLength: 30 * time.Second, MWLatency: -time.Millisecond},
-			Publish: Publish{FirstPktTimeout: 20 * time.Second, NormalTimeout: 5 * time.Second},
+			Publish: Publish{FirstPktTimeout: 20 * time.Second, NormalTimeout: 5 * time.Second, MRLatency: 350 * time.Millisecond},
 			Hooks:   Hooks{Timeout: 30 * time.Second, Workers: 64, Queue: 1024, Retry: true},
 			DVR: DVR{Plan: "session", Apply: []string{"all"}, Path: "./objs/nginx/html/[app]/[stream].[timestamp].flv",
 				Duration: 30 * time.Second, WaitKeyframe: true, Sync: 4 * time.Second},
@@ -65,8 +65,8 @@ func TestEveryField(t *testing.T) {
 		work_dir /var; server_id "id 1"; journal_dir /j; srs_log_tank console; srs_log_level warn; srs_log_file /l;
 		vhost a.com {
 			enabled off; chunk_size 128; tcp_nodelay on; min_latency on;
-			play { gop_cache off; gop_cache_max_frames 9; queue_length 8; mw_latency 0; time_jitter zero; atc on; }
-			publish { firstpkt_timeout 11; normal_timeout 12; }
+			play { gop_cache off; gop_cache_max_frames 9; queue_length 8; mw_latency 0; time_jitter zero; atc on; so_sndbuf 5000; }
+			publish { firstpkt_timeout 11; normal_timeout 12; mr on; mr_latency 21; }
 			http_hooks {
 				enabled on; on_connect http://a/ http://b/; on_close http://c/; on_publish http://d/; on_unpublish http://e/;
 				on_play http://f/; on_stop http://g/; on_dvr https://h/; timeout 13; workers 14; queue 15; client_id_type string;
@@ -77,8 +77,8 @@ func TestEveryField(t *testing.T) {
 		vhost b.com { time_jitter off; }`)
 	a := &Vhost{
 		Name: "a.com", ChunkSize: 128,
-		Play:    Play{GopCacheMaxFrames: 9, QueueLength: 8 * time.Second, MinLatency: true, TCPNodelay: true, TimeJitter: JitterZero, ATC: true},
-		Publish: Publish{FirstPktTimeout: 11 * time.Millisecond, NormalTimeout: 12 * time.Millisecond},
+		Play:    Play{GopCacheMaxFrames: 9, QueueLength: 8 * time.Second, MinLatency: true, TCPNodelay: true, TimeJitter: JitterZero, ATC: true, SendBuffer: 5000},
+		Publish: Publish{FirstPktTimeout: 11 * time.Millisecond, NormalTimeout: 12 * time.Millisecond, MergedRead: true, MRLatency: 21 * time.Millisecond},
 		Hooks: Hooks{
 			Enabled: true, OnConnect: []string{"http://a/", "http://b/"}, OnClose: []string{"http://c/"}, OnPublish: []string{"http://d/"},
 			OnUnpublish: []string{"http://e/"}, OnPlay: []string{"http://f/"}, OnStop: []string{"http://g/"}, OnDVR: []string{"https://h/"},

@@ -48,6 +48,9 @@ func endOf(a Action) Action {
 func (c *Client) Ask(ctx context.Context, ev Event) error {
 	e := c.engine
 	rules, urls := c.rules(&ev)
+	if !rules.on() {
+		return nil // nor will its end be told, unless hooks are on by then
+	}
 	b := &begin{rules: rules, id: rand.Text()}
 	if len(urls) == 0 {
 		e.intend(ctx, b, &ev, false)

@@ -349,8 +349,8 @@ func TestAbortForgetsTheMessage(t *testing.T) {
 	if string(last.Body) != "new" || last.Timestamp != 7 || r.Partial() != 0 {
 		t.Errorf("last message %+v, %d bytes still held", last, r.Partial())
 	}
-	if r.streams != 2 {
-		t.Errorf("%d chunk streams: an abort must not make one", r.streams)
+	if len(r.streams) != 2 {
+		t.Errorf("%d chunk streams: an abort must not make one", len(r.streams))
 	}
 }
 
@@ -366,8 +366,8 @@ func TestStreamLimit(t *testing.T) {
 		}
 	}
 	var e *Error
-	if !errors.As(err, &e) || e.Reason != ReasonStreams || r.streams != 64 {
-		t.Errorf("after %d chunk streams: %v", r.streams, err)
+	if !errors.As(err, &e) || e.Reason != ReasonStreams || len(r.streams) != 64 {
+		t.Errorf("after %d chunk streams: %v", len(r.streams), err)
 	}
 }
 
@@ -490,7 +490,7 @@ func TestReleaseReturnsBuffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Release()
-	if r.Partial() != 0 || r.high[600].gather.n != 0 || len(r.high[600].gather.pieces) != 0 {
+	if r.Partial() != 0 || r.find(600).gather.n != 0 || len(r.find(600).gather.pieces) != 0 {
 		t.Error("bytes still held")
 	}
 }

@@ -24,11 +24,9 @@ type Limits struct {
 type Reader struct {
 	Limits Limits
 
-	size    int // the peer's chunk size
-	low     [64]*stream
-	high    map[uint32]*stream // csid 64 and above, made when needed
-	streams int
-	partial int // bytes gathered and not yet handed out
+	size    int       // the peer's chunk size
+	streams []*stream // few: encoders use four or five
+	partial int       // bytes gathered and not yet handed out
 
 	in    []byte  // input not yet looked at, borrowed from Feed
 	cur   *stream // the chunk whose body is being read, nil between chunks
@@ -131,12 +129,7 @@ func (r *Reader) Partial() int { return r.partial }
 
 // Release gives back the buffers of a Reader that is no longer needed.
 func (r *Reader) Release() {
-	for _, s := range r.low {
-		if s != nil {
-			s.gather.reset()
-		}
-	}
-	for _, s := range r.high {
+	for _, s := range r.streams {
 		s.gather.reset()
 	}
 	r.partial, r.given, r.in = 0, nil, nil
@@ -176,10 +169,12 @@ func (r *Reader) obey(m Message) error {
 }
 
 func (r *Reader) find(csid uint32) *stream {
-	if csid < uint32(len(r.low)) {
-		return r.low[csid]
+	for _, s := range r.streams {
+		if s.csid == csid {
+			return s
+		}
 	}
-	return r.high[csid]
+	return nil
 }
 
 // open returns the state of a chunk stream, made on its first chunk.
@@ -187,18 +182,10 @@ func (r *Reader) open(csid uint32) (*stream, error) {
 	if s := r.find(csid); s != nil {
 		return s, nil
 	}
-	if r.streams >= r.Limits.Streams {
+	if len(r.streams) >= r.Limits.Streams {
 		return nil, errorf(ReasonStreams, "chunk stream %d is one more than the %d allowed", csid, r.Limits.Streams)
 	}
-	r.streams++
 	s := &stream{csid: csid}
-	if csid < uint32(len(r.low)) {
-		r.low[csid] = s
-	} else {
-		if r.high == nil {
-			r.high = make(map[uint32]*stream)
-		}
-		r.high[csid] = s
-	}
+	r.streams = append(r.streams, s)
 	return s, nil
 }

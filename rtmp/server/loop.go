@@ -49,7 +49,7 @@ type loop struct {
 	set    *os.File      // the epoll set, for Go's poller
 	bell   chan struct{} // capacity 1: ends the loop's wait
 	watch  chan struct{} // capacity 1: the watcher is to say when a socket is ready
-	ready  chan struct{} // capacity 1: it says so
+	ready  chan int      // capacity 1: it says how many are in seen
 	done   chan struct{}
 
 	asleep atomic.Bool
@@ -69,6 +69,7 @@ type loop struct {
 	again    queue[*session] // have more than fits into a round
 	moves    []*session      // to other loops
 	events   [maxEvents]unix.EpollEvent
+	seen     [maxEvents]unix.EpollEvent // the watcher's while it watches
 	watching bool
 	timer    *time.Timer
 	alarm    time.Time // what timer is set to; zero: it is not
@@ -96,7 +97,7 @@ func newLoop(s *Server) (*loop, error) {
 	unix.SetNonblock(epoll, true) // or Go's poller does not take it
 	x := &loop{
 		server: s, epoll: epoll, set: os.NewFile(uintptr(epoll), "epoll"),
-		bell: make(chan struct{}, 1), watch: make(chan struct{}, 1), ready: make(chan struct{}, 1), done: make(chan struct{}),
+		bell: make(chan struct{}, 1), watch: make(chan struct{}, 1), ready: make(chan int, 1), done: make(chan struct{}),
 		groups: make(map[*live.Stream]*group), timer: time.NewTimer(time.Hour),
 	}
 	x.timer.Stop()
@@ -213,20 +214,19 @@ func (x *loop) busy() bool {
 
 // wait takes socket events, and waits for something to do if there is nothing.
 func (x *loop) wait() {
-	n := rawEpoll(x.epoll, x.events[:])
-	if n == 0 && !x.busy() {
+	events := x.events[:rawEpoll(x.epoll, x.events[:])]
+	if len(events) == 0 && !x.busy() {
 		x.asleep.Store(true)
 		x.mu.Lock()
 		idle := len(x.mail) == 0 && len(x.rings) == 0 && !x.quit
 		x.mu.Unlock()
 		if idle {
-			x.park()
-			n = rawEpoll(x.epoll, x.events[:])
+			events = x.seen[:x.park()]
 		}
 		x.asleep.Store(false)
 		x.now = time.Now()
 	}
-	for _, e := range x.events[:n] {
+	for _, e := range events {
 		s := x.slots[e.Fd]
 		if s.session == nil || s.generation != e.Pad {
 			continue
@@ -240,8 +240,10 @@ func (x *loop) wait() {
 	}
 }
 
-// park waits until somebody rouses the loop, a socket is ready or a time has come.
-func (x *loop) park() {
+// park waits until somebody rouses the loop, sockets are ready or a time has
+// come. It returns how many the watcher has seen; those may have been attended
+// to since, when it was late.
+func (x *loop) park() (seen int) {
 	if !x.watching {
 		x.watching = true
 		x.watch <- struct{}{}
@@ -262,23 +264,28 @@ func (x *loop) park() {
 	}
 	select {
 	case <-x.bell:
-	case <-x.ready:
+	case seen = <-x.ready:
 		x.watching = false
 	case <-x.timer.C:
 		x.alarm = time.Time{}
 	}
 	x.worked = time.Now()
+	return seen
 }
 
-// watchSockets tells the loop, each time it asks for that, that a socket of its
-// set is ready.
+// watchSockets tells the loop, each time it asks for that, which sockets of its
+// set are ready.
 func (x *loop) watchSockets(raw syscall.RawConn) {
-	var one [1]unix.EpollEvent
 	for range x.watch {
-		if raw.Read(func(uintptr) bool { return rawEpoll(x.epoll, one[:]) > 0 }) != nil {
+		n := 0
+		look := func(uintptr) bool {
+			n = rawEpoll(x.epoll, x.seen[:])
+			return n > 0
+		}
+		if raw.Read(look) != nil {
 			return // the set is closed
 		}
-		x.ready <- struct{}{}
+		x.ready <- n
 	}
 }
 

@@ -3,6 +3,8 @@ package server
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"srs/amf0"
 	"srs/conf"
 	"srs/hook"
@@ -36,18 +38,22 @@ func (c *session) startPlay(cmd *rtmp.Command) error {
 			}
 			return refuse(rtmp.CodePlayFailed, "Play refused.", err)
 		}
-		c.play(ev, vhost, arg)
+		c.play(vhost, arg)
 		return nil
 	})
 }
 
 // play begins: the client is told, and gets what there is as soon as its loop
 // has found it a seat.
-func (c *session) play(ev hook.Event, vhost *conf.Vhost, arg string) {
-	p := newPlayer(c, ev)
-	key := live.Key{Vhost: vhost.Name, App: ev.App, Stream: ev.Stream}
+func (c *session) play(vhost *conf.Vhost, arg string) {
+	name := c.wanted
+	p := newPlayer(c, vhost.Name)
+	key := live.Key{Vhost: vhost.Name, App: name.App, Stream: name.Stream}
 	p.sub = c.server.Registry.Subscribe(key, vhost.Play.QueueLength, c.chunkSize)
 	p.nagle = !vhost.Play.TCPNodelay
+	if n := vhost.Play.SendBuffer; n > 0 {
+		rawOption(c.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, int32(n))
+	}
 	c.player = p
 	c.server.counts.players.Add(1)
 	c.server.counts.played.Add(1)
@@ -58,7 +64,7 @@ func (c *session) play(ev hook.Event, vhost *conf.Vhost, arg string) {
 	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePlayReset, "Playing and resetting stream.", details)
 	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePlayStart, "Started playing stream.", details)
 	c.out = rtmp.AppendData(c.out, c.chunkSize, "|RtmpSampleAccess", true, true)
-	c.log.Info("play started", "ip", c.ip, "vhost", vhost.Name, "app", ev.App, "stream", ev.Stream, "param", maskParam(ev.Param))
+	c.log.Info("play started", "ip", c.ip, "vhost", vhost.Name, "app", name.App, "stream", name.Stream, "param", maskParam(name.Param))
 }
 
 // pause stops and resumes a player; elsewhere it means nothing.
@@ -108,11 +114,14 @@ func (c *session) endPlay(err error) {
 	c.player, c.chunkSize = nil, p.sub.ChunkSize()
 	p.sub.Close()
 	c.server.counts.players.Add(-1)
+	ev := c.event(hook.OnStop)
+	ev.PageURL = ""
+	ev.Vhost, ev.App, ev.Stream, ev.Param = p.vhost, c.wanted.App, c.wanted.Stream, c.wanted.Param
 	if err != nil {
-		p.event.Reason = c.tellReason(err)
+		ev.Reason = c.tellReason(err)
 	}
-	c.hooks.Tell(p.event)
-	args := []any{"ip", c.ip, "vhost", p.event.Vhost, "app", p.event.App, "stream", p.event.Stream,
+	c.hooks.Tell(ev)
+	args := []any{"ip", c.ip, "vhost", ev.Vhost, "app", ev.App, "stream", ev.Stream,
 		"took", time.Since(p.begun).Round(time.Millisecond).String()}
 	if p.skips > 0 {
 		args = append(args, "skips", p.skips, "skipped", p.skipped)

@@ -3,7 +3,6 @@ package server
 import (
 	"time"
 
-	"srs/hook"
 	"srs/rtmp/live"
 )
 
@@ -12,8 +11,8 @@ type player struct {
 	// Static after construction.
 	session *session
 	sub     *live.Subscriber
-	nagle   bool       // tcp_nodelay off
-	event   hook.Event // on_stop, ready to be told
+	nagle   bool   // tcp_nodelay off
+	vhost   string // the stream's; the rest of its name is session.wanted
 	begun   time.Time
 
 	// Owned by the loop.
@@ -27,8 +26,8 @@ type player struct {
 	skipped      uint64
 }
 
-func newPlayer(c *session, ev hook.Event) *player {
-	return &player{session: c, event: ev, begun: time.Now(), audio: true, video: true}
+func newPlayer(c *session, vhost string) *player {
+	return &player{session: c, vhost: vhost, begun: time.Now(), audio: true, video: true}
 }
 
 // order has something done between two messages.
@@ -49,6 +48,6 @@ func (p *player) skip() {
 	c.server.counts.skipped.Add(skipped)
 	if p.skips == 1 {
 		c.log.Warn("slow player skipped to the newest keyframe; further skips are counted",
-			"ip", c.ip, "app", p.event.App, "stream", p.event.Stream, "skipped", skipped)
+			"ip", c.ip, "app", c.wanted.App, "stream", c.wanted.Stream, "skipped", skipped)
 	}
 }

@@ -76,6 +76,9 @@ func (c *session) begin(ev hook.Event, vhost *conf.Vhost, reserved *live.Reserva
 		event: ev, begun: now, last: now,
 		first: vhost.Publish.FirstPktTimeout, normal: vhost.Publish.NormalTimeout,
 	}
+	if vhost.Publish.MergedRead {
+		c.publish.mergeRead = min(vhost.Publish.MRLatency, vhost.Publish.NormalTimeout/2)
+	}
 	c.publish.relay = reserved.Start(live.Publisher{
 		ClientID: c.id, IP: c.ip, Vhost: vhost.Name, App: ev.App, Stream: ev.Stream, Param: ev.Param, TcURL: c.tcURL,
 	}, settings(vhost))
