@@ -323,7 +323,7 @@ func (p *process) start() error {
 	p.recorder = dvr.New(dvr.Options{Conf: p.conf, Tell: p.hooks.TellFile, Log: p.log, Cwd: p.cwd})
 	p.server, err = server.New(server.Options{
 		Conf: p.conf, Hooks: p.hooks, Registry: live.NewRegistry(p.recorder), Log: p.log,
-		Version: version, FirstID: firstID,
+		Version: version, FirstID: firstID, Engine: p.conf().SendEngine,
 	})
 	return err
 }

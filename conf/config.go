@@ -15,6 +15,7 @@ type Config struct {
 	PidFile        string
 	Daemon         bool
 	WorkDir        string
+	SendEngine     string // "auto", "epoll" or "uring"
 	ServerID       string // empty: made at random by the server
 	JournalDir     string // of HTTP callbacks
 	Log            Log

@@ -86,6 +86,9 @@ var globalDirectives = []*directive{
 		set: func(t *target, v *values) { t.cfg.Daemon = v.onOff() }},
 	{spell: spell("work_dir"), shape: shapeText, def: "./", effect: atRestart,
 		set: func(t *target, v *values) { t.cfg.WorkDir = v.text() }},
+	// Ours.
+	{spell: spell("send_engine"), shape: shapeChoice, words: []string{"auto", "epoll", "uring"}, def: "auto", effect: atRestart,
+		set: func(t *target, v *values) { t.cfg.SendEngine = v.choice() }},
 	{spell: spell("server_id"), shape: shapeText, effect: atRestart,
 		set: func(t *target, v *values) { t.cfg.ServerID = v.text() }},
 	// Ours, as SRS has no journal.

@@ -41,7 +41,7 @@ func diff(got, want *Config) string {
 func TestDefaults(t *testing.T) {
 	got := mustParse(t, "listen 1935; vhost a.com {}")
 	want := &Config{
-		Listen: []string{":1935"}, MaxConnections: 1000, ChunkSize: 60000, PidFile: "./objs/srs.pid", WorkDir: "./", JournalDir: "./objs/hooks",
+		Listen: []string{":1935"}, MaxConnections: 1000, ChunkSize: 60000, PidFile: "./objs/srs.pid", WorkDir: "./", SendEngine: "auto", JournalDir: "./objs/hooks",
 		Log: Log{Tank: "file", Level: "trace", File: "./objs/srs.log"},
 		Vhosts: []*Vhost{{
 			Name: "a.com", Enabled: true, ChunkSize: 60000,
@@ -62,7 +62,7 @@ func TestDefaults(t *testing.T) {
 func TestEveryField(t *testing.T) {
 	got := mustParse(t, `
 		listen 1935 127.0.0.1:1936 [::1]:1937; max_connections 7; chunk_size 4096; pid /run/srs.pid; daemon on;
-		work_dir /var; server_id "id 1"; journal_dir /j; srs_log_tank console; srs_log_level warn; srs_log_file /l;
+		work_dir /var; send_engine uring; server_id "id 1"; journal_dir /j; srs_log_tank console; srs_log_level warn; srs_log_file /l;
 		vhost a.com {
 			enabled off; chunk_size 128; tcp_nodelay on; min_latency on;
 			play { gop_cache off; gop_cache_max_frames 9; queue_length 8; mw_latency 0; time_jitter zero; atc on; so_sndbuf 5000; }
@@ -92,7 +92,7 @@ func TestEveryField(t *testing.T) {
 	b.Play.TimeJitter = JitterOff
 	want := &Config{
 		Listen: []string{":1935", "127.0.0.1:1936", "[::1]:1937"}, MaxConnections: 7, ChunkSize: 4096, PidFile: "/run/srs.pid",
-		Daemon: true, WorkDir: "/var", ServerID: "id 1", JournalDir: "/j", Log: Log{Tank: "console", Level: "warn", File: "/l"}, Vhosts: []*Vhost{a, &b},
+		Daemon: true, WorkDir: "/var", SendEngine: "uring", ServerID: "id 1", JournalDir: "/j", Log: Log{Tank: "console", Level: "warn", File: "/l"}, Vhosts: []*Vhost{a, &b},
 	}
 	if d := diff(got, want); d != "" {
 		t.Error(d)

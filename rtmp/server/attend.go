@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"srs/rtmp/live"
 )
 
 // look at a session that came by mail: it is new, was kicked, or has an answer
@@ -240,44 +242,50 @@ func (x *loop) expire(c *session) {
 
 // push sends a client what there is for it, up to a round's share.
 func (x *loop) push(c *session) {
-	if c.slot < 0 || c.blocked || c.queued || c.quiet() {
-		return
-	}
-	for {
+	for !x.still(c) {
 		own, whole := c.gather(&x.runs, x.scratch[:0])
 		if x.scratch = own; cap(own) > maxScratch {
 			x.scratch = nil
 		}
-		total := len(own) + x.runs.Bytes
-		if total == 0 {
-			break
-		}
-		n, err := x.out.send(c.fd, own, x.runs.Pieces)
-		if n > 0 {
-			c.progress = x.now
-			c.sent.Add(uint64(n))
-		}
-		c.gave(&x.runs, own, n)
-		switch {
-		case err == unix.EINTR:
-		case err != 0 && err != unix.EAGAIN:
-			x.end(c, &ending{reason: reasonReset, text: "the connection broke: " + err.Error(), expected: true})
-			return
-		case n < total: // the socket is full
-			c.blocked, c.unsent = true, math.MaxInt
-			x.control(c, unix.EPOLL_CTL_MOD)
-			return
-		case !whole:
-		case x.runs.More:
-			c.queued = true
-			x.again.add(c)
-			return
-		default:
+		if len(own)+x.runs.Bytes == 0 {
 			x.settle(c)
 			return
 		}
+		n, err := x.out.send(c.fd, own, x.runs.Pieces)
+		if x.sent(c, &x.runs, own, n, err) && whole {
+			return
+		}
 	}
-	x.settle(c)
+}
+
+// still says that nothing is to be sent to a client now.
+func (x *loop) still(c *session) bool {
+	return c.slot < 0 || c.blocked || c.queued || c.quiet()
+}
+
+// sent notes what a send has come to. It reports false when there is more to
+// come at once.
+func (x *loop) sent(c *session, r *live.Runs, own []byte, n int, err unix.Errno) bool {
+	if n > 0 {
+		c.progress = x.now
+		c.sent.Add(uint64(n))
+	}
+	c.gave(r, own, n)
+	switch {
+	case err == unix.EINTR:
+		return false
+	case err != 0 && err != unix.EAGAIN:
+		x.end(c, &ending{reason: reasonReset, text: "the connection broke: " + err.Error(), expected: true})
+	case n < len(own)+r.Bytes: // the socket is full
+		c.blocked, c.unsent = true, math.MaxInt
+		x.control(c, unix.EPOLL_CTL_MOD)
+	case r.More:
+		c.queued = true
+		x.again.add(c)
+	case c.leaving || c.state == stateClosing || c.player != nil && !c.player.joined:
+		return false // settle, when gather finds nothing
+	}
+	return true
 }
 
 // settle is for a client that has all there is for it.

@@ -114,7 +114,12 @@ func (g *group) all() {
 // flush goes on with a group that is being sent to, for so many players at
 // most, and returns for how many.
 func (x *loop) flush(g *group, most int) (n int) {
-	for g.next = min(g.next, len(g.players)); g.next > g.low && n < most; n++ {
+	if g.next = min(g.next, len(g.players)); x.batch != nil {
+		for g.next > g.low && n < most {
+			n += x.flushBatch(g, most-n)
+		}
+	}
+	for ; g.next > g.low && n < most; n++ {
 		g.next--
 		x.push(g.players[g.next].session)
 		g.next = min(g.next, len(g.players)) // it may have left

@@ -109,7 +109,9 @@ func TestSpread(t *testing.T) {
 
 // TestMergedWakesAll: with mw_latency everybody gets everything, also what
 // came last, and a publisher that pauses and goes on wakes them anew.
-func TestMergedWakesAll(t *testing.T) {
+func TestMergedWakesAll(t *testing.T) { eachEngine(t, mergedWakesAll) }
+
+func mergedWakesAll(t *testing.T) {
 	s := start(t, "mw_latency 40;")
 	p := s.publish("x")
 	send(t, p, 9, 0, videoHeader())

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"sync"
@@ -79,6 +80,7 @@ type loop struct {
 	runs     live.Runs
 	scratch  []byte // for what a client gets beside them
 	out      output
+	batch    *batch         // nil: each send is a call
 	in       [64 << 10]byte // what was read last
 }
 
@@ -105,6 +107,10 @@ func newLoop(s *Server) (*loop, error) {
 	if err != nil {
 		x.set.Close()
 		return nil, os.NewSyscallError("epoll", err)
+	}
+	if x.batch, err = newBatch(s.Engine); err != nil && len(s.loops) == 0 { // said once
+		s.Log.Log(context.Background(), s.engineLevel(), "io_uring is not available, players are sent to with a call each",
+			"send_engine", s.Engine, "error", err.Error())
 	}
 	go x.watchSockets(raw)
 	go x.run()
@@ -149,6 +155,11 @@ func (x *loop) rouse() {
 func (x *loop) run() {
 	defer close(x.done)
 	defer x.set.Close() // ends the watcher, too
+	defer func() {
+		if x.batch != nil {
+			x.batch.ring.close()
+		}
+	}()
 	defer close(x.watch)
 	var mail []*session
 	var rings []ring

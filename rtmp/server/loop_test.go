@@ -55,7 +55,9 @@ func watch(c *rtmp.Conn, skips bool, stop func(n, last int) bool) (int, error) {
 // TestSenderStorm: players come, go, stop and begin again on their connection,
 // leave without a word, while a stream runs. Nobody misses a frame; in the end
 // nothing is left (start checks that).
-func TestSenderStorm(t *testing.T) {
+func TestSenderStorm(t *testing.T) { eachEngine(t, senderStorm) }
+
+func senderStorm(t *testing.T) {
 	s := start(t, "min_latency on;")
 	p := s.publish("x")
 	send(t, p, 9, 0, videoHeader())
@@ -151,7 +153,9 @@ func stopAndDrain(c *rtmp.Conn) error {
 
 // TestSlowAndQuickTogether: a player that reads late gets whole messages, all
 // of them or from a keyframe on; its sender serves the others meanwhile.
-func TestSlowAndQuickTogether(t *testing.T) {
+func TestSlowAndQuickTogether(t *testing.T) { eachEngine(t, slowAndQuickTogether) }
+
+func slowAndQuickTogether(t *testing.T) {
 	s := start(t, "min_latency on; queue_length 3600;")
 	p := s.publish("x")
 	slow := s.dial("x")

@@ -22,6 +22,15 @@ const (
 // send writes own and the pieces behind it, and returns how many bytes the
 // socket has taken.
 func (o *output) send(fd int, own []byte, pieces [][]byte) (int, unix.Errno) {
+	if o.fill(own, pieces) == 1 {
+		p := &o.parts[0]
+		return result(unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(p.Base)), uintptr(p.Len), sendFlags, 0, 0))
+	}
+	return result(unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.head)), sendFlags))
+}
+
+// fill prepares a call and returns how many parts it has.
+func (o *output) fill(own []byte, pieces [][]byte) int {
 	n := 0
 	if len(own) > 0 {
 		o.set(n, own)
@@ -31,13 +40,9 @@ func (o *output) send(fd int, own []byte, pieces [][]byte) (int, unix.Errno) {
 		o.set(n, b)
 		n++
 	}
-	if n == 1 {
-		p := &o.parts[0]
-		return result(unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(p.Base)), uintptr(p.Len), sendFlags, 0, 0))
-	}
 	o.head.Iov = &o.parts[0]
 	o.head.SetIovlen(n)
-	return result(unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.head)), sendFlags))
+	return n
 }
 
 func (o *output) set(i int, b []byte) {

@@ -31,6 +31,22 @@ type Options struct {
 	Log      *slog.Logger
 	Version  string
 	FirstID  uint64 // client ids are counted up from here
+	Engine   string // how players are sent to; empty: EngineAuto
+}
+
+// The engines: one system call for many players, or one for each.
+const (
+	EngineAuto  = "auto" // uring where the kernel allows it
+	EngineUring = "uring"
+	EngineEpoll = "epoll"
+)
+
+// engineLevel is how bad it is that io_uring is not to be had.
+func (s *Server) engineLevel() slog.Level {
+	if s.Engine == EngineUring {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // Server accepts and runs RTMP connections.

@@ -24,6 +24,21 @@ import (
 	"srs/rtmp/live"
 )
 
+// engine is how the servers of these tests send; eachEngine changes it.
+var engine = EngineEpoll
+
+// eachEngine runs a test with both. Where the kernel or a sandbox forbids
+// io_uring the second is the first once more, as it is for users.
+func eachEngine(t *testing.T, test func(t *testing.T)) {
+	for _, e := range []string{EngineEpoll, EngineUring} {
+		t.Run(e, func(t *testing.T) {
+			engine = e
+			defer func() { engine = EngineEpoll }()
+			test(t)
+		})
+	}
+}
+
 // patience bounds every wait of these tests.
 const patience = 20 * time.Second
 
@@ -85,7 +100,7 @@ func start(t *testing.T, directives string) *site {
 	}})
 	var err error
 	s.server, err = New(Options{
-		Conf: s.config.Load, Hooks: s.hooks, Registry: live.NewRegistry(), Log: log, Version: "test", FirstID: 100,
+		Conf: s.config.Load, Hooks: s.hooks, Registry: live.NewRegistry(), Log: log, Version: "test", FirstID: 100, Engine: engine,
 	})
 	if err != nil {
 		t.Fatal(err)
