@@ -37,7 +37,7 @@ type capacityFigures struct {
 	Steps   []capacityStep `json:"steps"`
 }
 
-const settleTime = time.Second // behind the last one's join, before a window
+const settleTime = time.Second // behind the last one's join, before a window, at most
 
 func (c *capacity) options(g *rig, fs *flag.FlagSet) {
 	g.duration = 5 * time.Second
@@ -71,6 +71,7 @@ func (c *capacity) perform(ctx context.Context, g *rig) error {
 		return err
 	}
 	held := g.report
+	held.Players = 0
 	for n := c.from; ; n = min(c.most, max(n+1, int(float64(n)*c.factor))) {
 		step, err := c.step(ctx, g, n)
 		if err != nil {
@@ -88,7 +89,9 @@ func (c *capacity) perform(ctx context.Context, g *rig) error {
 	g.close()
 	g.report = held
 	g.report.Capacity = &capacityFigures{Players: held.Players, Steps: c.steps}
-	g.report.Failures = g.crew.wait()
+	if g.report.Failures = g.crew.wait(); held.Players == 0 {
+		g.report.Failures = append(g.report.Failures, fmt.Sprintf("not even %d players held: %s", c.from, c.steps[0].Limit))
+	}
 	return nil
 }
 
@@ -108,7 +111,7 @@ func (c *capacity) step(ctx context.Context, g *rig, n int) (capacityStep, error
 		return step, nil
 	}
 	step.Join = milliseconds(newcomers.join.percentile(99))
-	if err := g.crew.attend(ctx, settleTime, 0, nil, nil); err != nil {
+	if err := g.crew.attend(ctx, min(settleTime, g.duration), 0, nil, nil); err != nil {
 		return step, err
 	}
 	// A party of its own for each window: what is still under way of the one

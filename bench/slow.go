@@ -31,7 +31,7 @@ type slowFigures struct {
 
 const (
 	slowTick  = 100 * time.Millisecond // how often slow players read
-	slowGrace = 2 * time.Second        // to read what is left for them
+	slowGrace = 2 * time.Second        // to read what is left for them, at most
 )
 
 func (s *slow) options(_ *rig, fs *flag.FlagSet) {
@@ -85,7 +85,7 @@ func (s *slow) perform(ctx context.Context, g *rig) error {
 			p.slow(-1)
 		}
 	})
-	if err := g.crew.attend(ctx, slowGrace, 0, nil, nil); err != nil {
+	if err := g.crew.attend(ctx, min(slowGrace, g.duration), 0, nil, nil); err != nil {
 		return err
 	}
 	g.finish(ctx)
