@@ -1,6 +1,7 @@
 # make run    build and serve with conf/srs.conf
 # make demo   everything at once, no other program needed; ends by itself
 # make test   install the test programs and run all tests
+# make profile  where the CPU time, allocations, locks and system calls go under load
 # make check  make test, and what a machine can check besides
 
 VERSION   := 0.1.0
@@ -16,7 +17,10 @@ PROGRAMS  := ffmpeg ffprobe rtmpdump gst-launch-1.0 gcc git ip unshare
 ELEMENTS  := rtmp2sink rtmp2src x264enc avdec_h264 flvmux flvdemux
 SUDO      := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: all build bench run demo test unit race e2e check vet lint conf stress audit tools clean
+# What make profile measures: a command of bench with its flags.
+PROFILE   ?= fanout -players 1000 -duration 31s
+
+.PHONY: all build bench profile run demo test unit race e2e check vet lint conf stress audit tools clean
 
 all: build bench
 
@@ -25,6 +29,17 @@ build:
 
 bench:
 	CGO_ENABLED=0 go build $(GOFLAGS) -o bench/bench ./bench
+
+# Server on CPU 0, generator on CPU 1. Needs perf (linux-perf) and to be root.
+profile: bench
+	mkdir -p objs/profile
+	CGO_ENABLED=0 go build -trimpath -tags profile -o objs/profile/srs .
+	taskset -c 1 ./bench/bench $(PROFILE) -srs objs/profile/srs -cpu 0 -profile objs/profile -progress 0
+	@for p in cpu allocs mutex; do echo; echo "== $$p"; \
+		go tool pprof -top -nodecount 15 $$(test $$p = allocs && echo -sample_index=alloc_space -base objs/profile/allocs-base.pprof -ignore net/http/pprof) \
+			objs/profile/srs objs/profile/$$p.pprof; done
+	@echo; echo "== perf, kernel included"; grep -v '^#' objs/profile/perf.txt | grep . | head -25
+	@echo; echo "== system calls"; head -30 objs/profile/syscalls.txt
 
 run: build
 	./srs -c conf/srs.conf
@@ -54,6 +69,7 @@ check: vet lint conf test
 
 vet:
 	go vet ./...
+	go vet -tags profile .
 
 lint:
 	go run $(CHECKER) ./...

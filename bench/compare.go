@@ -28,7 +28,7 @@ type comparison struct {
 }
 
 // ours are flags of a scenario that compare sets itself.
-var ours = []string{"url", "pid", "o", "progress", "srs", "start"}
+var ours = []string{"url", "pid", "o", "progress", "srs", "start", "conf", "cpu", "profile"}
 
 // compare is the subcommand. Its flags are the scenario's, and those that say
 // whom to compare how.

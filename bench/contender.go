@@ -89,7 +89,7 @@ func (p place) expand(command string) ([]string, error) {
 	return words, failed
 }
 
-const contenderConf = `# Written by bench compare.
+const srsConf = `# Written by bench.
 listen              %[1]s;
 max_connections     %[2]d;
 srs_log_tank        file;
@@ -118,7 +118,7 @@ func (p place) replace(name, argument string) (string, error) {
 		return p.dir, nil
 	case "conf":
 		path := filepath.Join(p.dir, "srs.conf")
-		text := fmt.Appendf(nil, contenderConf, p.address, p.connections+spareFiles, p.dir, argument)
+		text := fmt.Appendf(nil, srsConf, p.address, p.connections+spareFiles, p.dir, argument)
 		return path, os.WriteFile(path, text, 0o664)
 	case "nginxprogram":
 		return findNginx()

@@ -21,6 +21,7 @@
 //	crowd          the one loop that drives all players, or all publishers
 //	proc, calls, child: CPU, memory, system calls of a process; starting and
 //	               stopping one
+//	profile        what the server does with its time
 //	report         figures as text and JSON
 //	rig            what all that measure have in common; a scenario uses it
 //	turnstile, guests: clients that come and go, one after the other

@@ -15,6 +15,8 @@ import (
 type host struct {
 	srs     string // program, run with a configuration of ours
 	command string // program with its arguments, run as it is
+	vhost   string // directives for the vhost of srs
+	cpus    string // where to run it; empty: anywhere
 
 	dir   string
 	child *child
@@ -23,6 +25,8 @@ type host struct {
 func (h *host) flags(fs *flag.FlagSet) {
 	fs.StringVar(&h.srs, "srs", "", "start this srs `program` on a free port with a configuration of its own, and measure it")
 	fs.StringVar(&h.command, "start", "", "start this `command` (words, no shell) to serve -url, and measure it")
+	fs.StringVar(&h.vhost, "conf", "", "`directives` for the vhost of -srs, as in \"mw_latency 350;\"")
+	fs.StringVar(&h.cpus, "cpu", "", "run the server that is started on these `CPUs` only (taskset)")
 }
 
 func (h *host) check() error {
@@ -49,7 +53,7 @@ func (h *host) start(ctx context.Context, c *common, connections int) error {
 
 func (h *host) startChild(ctx context.Context, c *common, address, dir string, args ...string) error {
 	var err error
-	if h.child, err = startChild("server", dir, nil, args...); err != nil {
+	if h.child, err = startChild("server", dir, nil, pinned(h.cpus != "", h.cpus, args)...); err != nil {
 		return err
 	}
 	if err := h.child.ready(ctx, address); err != nil {
@@ -60,17 +64,6 @@ func (h *host) startChild(ctx context.Context, c *common, address, dir string, a
 	return nil
 }
 
-const fanoutConf = `# Written by bench fanout.
-listen              %s;
-max_connections     %d;
-srs_log_tank        file;
-srs_log_file        ./srs.log;
-pid                 ./srs.pid;
-vhost __defaultVhost__ {
-    gop_cache       on;
-}
-`
-
 func (h *host) startSRS(ctx context.Context, c *common, connections int) error {
 	program, err := filepath.Abs(h.srs)
 	if err != nil {
@@ -80,11 +73,11 @@ func (h *host) startSRS(ctx context.Context, c *common, connections int) error {
 	if err != nil {
 		return err
 	}
-	if h.dir, err = os.MkdirTemp("", "bench-fanout-"); err != nil {
+	if h.dir, err = os.MkdirTemp("", "bench-"); err != nil {
 		return err
 	}
 	file := filepath.Join(h.dir, "srs.conf")
-	if err = os.WriteFile(file, fmt.Appendf(nil, fanoutConf, address, connections+spareFiles), 0o664); err == nil {
+	if err = os.WriteFile(file, fmt.Appendf(nil, srsConf, address, connections+spareFiles, h.dir, h.vhost), 0o664); err == nil {
 		err = h.startChild(ctx, c, address, h.dir, program, "-c", file)
 	}
 	if err != nil {

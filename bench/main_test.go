@@ -63,6 +63,8 @@ func TestCommandLines(t *testing.T) {
 		{"capacity -factor 1", exitUsage, "-factor"},
 		{"capacity -max-p99 0", exitUsage, "-max-p99"},
 		{"capacity -most 1", exitUsage, "-most"},
+		{"fanout -profile x", exitUsage, "-profile"},
+		{"fanout -profile x -srs x -duration 1s", exitUsage, "-profile"},
 		{"publish -publishers 0", exitUsage, "-publishers"},
 		{"publish -fps 0", exitUsage, "-fps"},
 		{"play -url " + url, exitFailed, "refused"},

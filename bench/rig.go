@@ -37,6 +37,7 @@ type rig struct {
 	publishers int
 	sample     uint
 	calls      bool
+	profile    string
 
 	// Static after open.
 	name     string // of the subcommand
@@ -49,6 +50,7 @@ type rig struct {
 	load     *load
 	crew     *crew         // publishers, and those players that are to stay
 	arrived  chan struct{} // one for each of those players that has a keyframe
+	profiler *profiler     // nil: no profiles are taken
 	stage    *crowd        // of publishers
 	house    *crowd        // of players
 
@@ -71,10 +73,15 @@ func (g *rig) flags(fs *flag.FlagSet) {
 	fs.IntVar(&g.publishers, "publishers", g.publishers, "how many streams")
 	fs.UintVar(&g.sample, "checksums", 1, checksumsText)
 	fs.BoolVar(&g.calls, "calls", false, "count the server's system calls, too (perf_event_open, for root)")
+	fs.StringVar(&g.profile, "profile", "", "take profiles of the server while it is measured, into this `directory`; see make profile")
 }
 
 func (g *rig) check() error {
-	return errors.Join(g.common.check(), g.workload.check(), g.host.check(), checkCount("publishers", g.publishers))
+	var err error
+	if g.profile != "" && (g.host.srs == "" && g.host.command == "" || g.duration < minProfile) {
+		err = fmt.Errorf("%w: -profile needs a server to start (-srs, -start) and a -duration of %v or more", errUsage, minProfile)
+	}
+	return errors.Join(err, g.common.check(), g.workload.check(), g.host.check(), checkCount("publishers", g.publishers))
 }
 
 // open makes all that needs no server; players is how many are to stay.
@@ -183,11 +190,13 @@ func (g *rig) measure(ctx context.Context, busy *crowd, line func() string) erro
 		return err
 	}
 	defer meter.close()
+	profiled := make(chan error, 1)
+	go func() { profiled <- g.profiler.run(ctx, g.pid, g.duration) }()
 	err = g.crew.attend(ctx, left(), g.progress, line, g.stdout)
 	if err != nil && !(g.endless && ctx.Err() != nil) {
-		return err
+		return errors.Join(err, <-profiled)
 	}
-	return meter.read(g.report)
+	return errors.Join(meter.read(g.report), <-profiled)
 }
 
 // endSending has the publishers leave, and waits until they have.
@@ -298,6 +307,12 @@ func measure(name string) func(context.Context, []string, io.Writer, io.Writer) 
 		connections := g.publishers + s.connections(g)
 		if err := raiseFiles(connections); err != nil {
 			return err
+		}
+		if g.profile != "" {
+			var err error
+			if g.profiler, err = newProfiler(g.profile); err != nil {
+				return err
+			}
 		}
 		if err := g.host.start(ctx, &g.common, connections); err != nil {
 			return err
