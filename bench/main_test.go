@@ -142,7 +142,7 @@ func TestReport(t *testing.T) {
 		"start":      {report{BadStart: 1}, "1 bad starts"},
 		"failed":     {report{Failures: []string{"player 1: reset"}}, "player 1: reset"},
 		"republish":  {report{Restarts: 1}, ""},
-		"saturated":  {report{OwnUse: 99, LoopUse: 99, Machine: 99, Late: &quantiles{P99: 50}, Expected: 1, Delivered: 1}, ""},
+		"saturated":  {report{OwnUse: 99, LoopUse: 99, JoinUse: 99, Machine: 99, Late: &quantiles{P99: 50}, Expected: 1, Delivered: 1}, ""},
 		"with a GB":  {report{Bytes: 2e9, Server: &serverFigures{CPU: 4}}, ""},
 		"no players": {report{Sent: 5}, ""},
 	} {
@@ -156,7 +156,7 @@ func TestReport(t *testing.T) {
 		if b, err := os.ReadFile(file); err != nil || json.Unmarshal(b, &read) != nil || read.Lost != c.r.Lost {
 			t.Errorf("%s: the JSON cannot be read: %v %s", name, err, b)
 		}
-		if c.r.Saturated != (name == "saturated") || name == "saturated" && len(c.r.Warnings) != 4 {
+		if c.r.Saturated != (name == "saturated") || name == "saturated" && len(c.r.Warnings) != 5 {
 			t.Errorf("%s: warnings %q", name, c.r.Warnings)
 		}
 		if name == "with a GB" && c.r.Server.PerGB != 2 {

@@ -56,6 +56,7 @@ type report struct {
 	OwnCPU    float64        `json:"own_cpu_s"`
 	OwnUse    float64        `json:"own_cpu_percent"`                // of the CPUs we may use
 	LoopUse   float64        `json:"players_loop_percent,omitempty"` // of the time the loop that drives all of them had work
+	JoinUse   float64        `json:"joining_loop_percent,omitempty"` // the same, while players came
 	Machine   float64        `json:"machine_cpu_percent"`            // of all CPUs, by everybody
 	Saturated bool           `json:"saturated"`
 
@@ -189,6 +190,9 @@ func (r *report) conclude() {
 	}
 	if r.LoopUse >= saturatedPercent {
 		warn("the loop that drives bench's clients had work %.0f %% of the time: latency and loss may be its own", r.LoopUse)
+	}
+	if r.JoinUse >= saturatedPercent {
+		warn("that loop had work %.0f %% of the time while players came: join may be its own (try a lower -join)", r.JoinUse)
 	}
 	if r.Machine >= busyPercent {
 		warn("the machine was %.0f %% busy: latency includes waiting for a CPU", r.Machine)

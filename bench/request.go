@@ -100,8 +100,7 @@ func newRequests(urls []string, one func(string) (*request, error)) ([]*request,
 	return all, nil
 }
 
-// maxSources is how many addresses 127.0.0.x are used in turn; each has some
-// 28,000 ports.
+// maxSources is how many addresses 127.0.0.x are used in turn.
 const maxSources = 250
 
 // dial begins to connect from 127.0.0.source, with a receive buffer of so many
@@ -114,7 +113,7 @@ func (r *request) dial(source byte, buffer int) (fd int, pending bool, err error
 	if buffer > 0 {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
 	}
-	if source > 1 {
+	if source > 1 && r.loopback {
 		// The port is to be chosen when the other end is known.
 		unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, source}}); err != nil {

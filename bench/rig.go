@@ -57,8 +57,10 @@ type rig struct {
 	// Owned by the scenario.
 	senders []*publisher
 	sending sync.WaitGroup
-	parties []*party  // all that are reported of as one
-	players []*player // that are to stay and to get everything
+	parties []*party      // all that are reported of as one
+	players []*player     // that are to stay and to get everything
+	joining time.Time     // when they began to come, and
+	idle    time.Duration // how long their crowd had been idle then
 	report  *report
 }
 
@@ -158,6 +160,7 @@ func (g *rig) aside(started chan struct{}) *party {
 // play has players come that are to stay; of says who plays which stream in
 // which party.
 func (g *rig) play(ctx context.Context, n int, of func(i int) (stream int, p *party)) {
+	g.joining, g.idle = time.Now(), g.house.idle()
 	stagger(ctx, n, g.join, func(i int) {
 		stream, party := of(i)
 		p := newPlayer(g.plays[stream], g.senders[stream].stream, party, g.crew.enlist())
@@ -169,7 +172,10 @@ func (g *rig) play(ctx context.Context, n int, of func(i int) (stream int, p *pa
 
 // await waits until so many more players have their first keyframe.
 func (g *rig) await(ctx context.Context, n int) error {
-	return g.crew.await(ctx, "players have a keyframe", n, g.arrived, g.within(n))
+	err := g.crew.await(ctx, "players have a keyframe", n, g.arrived, g.within(n))
+	took := time.Since(g.joining)
+	g.report.JoinUse = max(0, 100*(1-(g.house.idle()-g.idle).Seconds()/took.Seconds()))
+	return err
 }
 
 // measure opens the window, a moment ahead so that every publisher sees it in
