@@ -110,6 +110,8 @@ func (r *request) dial(source byte, buffer int) (fd int, pending bool, err error
 	if err != nil {
 		return -1, false, fmt.Errorf("socket: %w", err)
 	}
+	// What a client writes is whole, and is not to wait for an acknowledgement.
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if buffer > 0 {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
 	}
