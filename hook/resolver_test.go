@@ -1,0 +1,104 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// HK-16: the last good answer is kept when the name server fails or hangs; a
+// name that moves is followed within seconds; a deadline covers the lookup.
+func TestHK16(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+		var book logBook
+		r := newResolver(book.logger())
+		defer r.close()
+		lookups := 0
+		answer := func(ctx context.Context) ([]netip.Addr, error) { return []netip.Addr{a}, nil }
+		r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) { lookups++; return answer(ctx) }
+		resolve := func(want netip.Addr, within time.Duration) {
+			t.Helper()
+			started := time.Now()
+			got, err := r.resolve(t.Context(), "h")
+			if err != nil || len(got) != 1 || got[0] != want || time.Since(started) > within {
+				t.Errorf("%v %v after %v, want %v", got, err, time.Since(started), want)
+			}
+		}
+		resolve(a, 0)
+		resolve(a, 0)
+		if lookups != 1 {
+			t.Errorf("%d lookups", lookups)
+		}
+		answer = func(context.Context) ([]netip.Addr, error) { return []netip.Addr{b}, nil }
+		<-time.After(answerFresh)
+		resolve(b, 0)
+		answer = func(ctx context.Context) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }
+		for range 5 {
+			<-time.After(answerFresh)
+			resolve(b, answerPatient)
+		}
+		answer = func(context.Context) ([]netip.Addr, error) { return nil, &net.DNSError{Err: "no such host", IsNotFound: true} }
+		<-time.After(lookupTimeout)
+		resolve(b, answerPatient)
+		if n := strings.Count(book.String(), "not resolved any more"); n != 1 {
+			t.Errorf("%d lines:\n%s", n, book.String())
+		}
+		answer = func(context.Context) ([]netip.Addr, error) { return []netip.Addr{a}, nil }
+		<-time.After(lookupTimeout)
+		resolve(a, 0)
+		if !strings.Contains(book.String(), "resolved again") {
+			t.Error(book.String())
+		}
+
+		answer = func(context.Context) ([]netip.Addr, error) { return nil, errors.New("server misbehaving") }
+		if got, err := r.resolve(t.Context(), "other"); err == nil {
+			t.Errorf("%v", got)
+		}
+		answer = func(ctx context.Context) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		started := time.Now()
+		if _, err := r.resolve(ctx, "third"); !errors.Is(err, context.DeadlineExceeded) || time.Since(started) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(started))
+		}
+	})
+}
+
+// The first address that answers is taken; names are bounded.
+func TestDialSeveralAddresses(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	defer srv.Close()
+	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+	var fails atomic.Bool
+	r := newResolver(New(Options{}).log)
+	defer r.close()
+	r.lookup = func(context.Context, string) ([]netip.Addr, error) {
+		if fails.Load() {
+			return nil, nil
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.9"), netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	c, err := r.dial(t.Context(), "tcp", "name:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	fails.Store(true)
+	for i := range 2 * maxNames {
+		if _, err := r.dial(t.Context(), "tcp", "n"+string(rune('a'+i%26))+strings.Repeat("x", i)+":1"); err == nil {
+			t.Fatal("connected")
+		}
+	}
+	if len(r.names) > maxNames {
+		t.Errorf("%d names", len(r.names))
+	}
+}
