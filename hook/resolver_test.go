@@ -22,9 +22,14 @@ func TestHK16(t *testing.T) {
 		var book logBook
 		r := newResolver(book.logger())
 		defer r.close()
-		lookups := 0
-		answer := func(ctx context.Context) ([]netip.Addr, error) { return []netip.Addr{a}, nil }
-		r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) { lookups++; return answer(ctx) }
+		type lookup func(context.Context) ([]netip.Addr, error)
+		var lookups atomic.Int32
+		var answer atomic.Value
+		answer.Store(lookup(func(ctx context.Context) ([]netip.Addr, error) { return []netip.Addr{a}, nil }))
+		r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			lookups.Add(1)
+			return answer.Load().(lookup)(ctx)
+		}
 		resolve := func(want netip.Addr, within time.Duration) {
 			t.Helper()
 			started := time.Now()
@@ -35,35 +40,37 @@ func TestHK16(t *testing.T) {
 		}
 		resolve(a, 0)
 		resolve(a, 0)
-		if lookups != 1 {
-			t.Errorf("%d lookups", lookups)
+		if lookups.Load() != 1 {
+			t.Errorf("%d lookups", lookups.Load())
 		}
-		answer = func(context.Context) ([]netip.Addr, error) { return []netip.Addr{b}, nil }
+		answer.Store(lookup(func(context.Context) ([]netip.Addr, error) { return []netip.Addr{b}, nil }))
 		<-time.After(answerFresh)
 		resolve(b, 0)
-		answer = func(ctx context.Context) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }
+		answer.Store(lookup(func(ctx context.Context) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }))
 		for range 5 {
 			<-time.After(answerFresh)
 			resolve(b, answerPatient)
 		}
-		answer = func(context.Context) ([]netip.Addr, error) { return nil, &net.DNSError{Err: "no such host", IsNotFound: true} }
+		answer.Store(lookup(func(context.Context) ([]netip.Addr, error) {
+			return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+		}))
 		<-time.After(lookupTimeout)
 		resolve(b, answerPatient)
 		if n := strings.Count(book.String(), "not resolved any more"); n != 1 {
 			t.Errorf("%d lines:\n%s", n, book.String())
 		}
-		answer = func(context.Context) ([]netip.Addr, error) { return []netip.Addr{a}, nil }
+		answer.Store(lookup(func(context.Context) ([]netip.Addr, error) { return []netip.Addr{a}, nil }))
 		<-time.After(lookupTimeout)
 		resolve(a, 0)
 		if !strings.Contains(book.String(), "resolved again") {
 			t.Error(book.String())
 		}
 
-		answer = func(context.Context) ([]netip.Addr, error) { return nil, errors.New("server misbehaving") }
+		answer.Store(lookup(func(context.Context) ([]netip.Addr, error) { return nil, errors.New("server misbehaving") }))
 		if got, err := r.resolve(t.Context(), "other"); err == nil {
 			t.Errorf("%v", got)
 		}
-		answer = func(ctx context.Context) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }
+		answer.Store(lookup(func(ctx context.Context) ([]netip.Addr, error) { <-ctx.Done(); return nil, ctx.Err() }))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		started := time.Now()
