@@ -31,6 +31,7 @@ Usage:
   bench soak    [flags]   all of that for a long time: what the server holds must not grow
   bench capacity [flags]  how many players a server bears
   bench compare [flags]   measure several servers in turns, with any of these
+  bench hooks   -srs FILE callbacks: decisions per second, latency, reuse, loss, order
   bench floor   [flags]   the yardstick: the least that a server must do
   bench demo    -srs FILE show a server at work: callbacks, players, a recording
 
@@ -50,7 +51,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
-		"play": play, "demo": demo, "floor": floorCommand, "compare": compare,
+		"play": play, "demo": demo, "floor": floorCommand, "compare": compare, "hooks": hooks,
 	}
 	for name := range scenarios {
 		commands[name] = measure(name)
