@@ -55,6 +55,7 @@ func (c *Client) Ask(ctx context.Context, ev Event) error {
 	if len(urls) == 0 {
 		e.intend(ctx, b, &ev, false)
 		e.mu.Lock()
+		e.keepIDsLocked(ev.ClientID)
 		c.rememberLocked(ev.Action, b)
 		e.mu.Unlock()
 		return nil

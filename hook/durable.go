@@ -27,7 +27,7 @@ type begin struct {
 
 	// Guarded by Engine.mu.
 	seq   uint64         // of its record; 0: it has none
-	entry *journal.Entry // the record, as long as this process wrote it
+	entry *journal.Entry // on its way to the disk; nil: not, or there
 	place journal.Place
 	held  bool // at place
 	over  bool // its end is stored, or it owes none
@@ -132,6 +132,7 @@ func (e *Engine) stored(entries []*journal.Entry) {
 		case *item:
 			e.itemStoredLocked(owner, entry.Place())
 		case *begin:
+			owner.entry = nil
 			if owner.over {
 				e.journal.Release(entry.Place())
 			} else {

@@ -74,10 +74,15 @@ func (e *Engine) targetLocked(raw string) *target {
 }
 
 // passLocked reports whether a notice may be sent to an endpoint now. If not,
-// the lanes are looked at again in time.
-func (e *Engine) passLocked(ep *endpoint) bool {
+// the lanes are looked at again in time. A notice that a gate waits for is sent
+// also to an endpoint that says "later".
+func (e *Engine) passLocked(ep *endpoint, urgent bool) bool {
 	now := time.Now()
-	for _, b := range []*breaker{&ep.breaker, &ep.throttle} {
+	all := []*breaker{&ep.breaker, &ep.throttle}
+	if urgent {
+		all = all[:1]
+	}
+	for _, b := range all {
 		if !b.shut(now) {
 			continue
 		}
@@ -91,7 +96,10 @@ func (e *Engine) passLocked(ep *endpoint) bool {
 		}
 		return false
 	}
-	return ep.breaker.admit(now) && ep.throttle.admit(now)
+	for _, b := range all {
+		b.admit(now)
+	}
+	return true
 }
 
 // heardLocked notes how a call went: whether the endpoint answered at all.

@@ -71,7 +71,7 @@ func (e *Engine) takeLocked(l *lane) *line {
 	if ln == nil || e.aborted || l.running > l.workers {
 		return nil
 	}
-	if !e.passLocked(l.ep) {
+	if !e.passLocked(l.ep, ln.urgent) {
 		if e.closed {
 			e.giveUpLocked(l.ep)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -205,6 +206,46 @@ func TestPR02(t *testing.T) {
 	}
 	s.stop(t, syscall.SIGTERM)
 	ledgers(t, rcv.all())
+}
+
+// TestPR03 leaves a journal with a torn end, a file without a byte and one of
+// somebody else's: the server starts, and all but the torn record is delivered.
+func TestPR03(t *testing.T) {
+	t.Parallel()
+	down, free := reserve(t)
+	s := startServer(t, defaultVhost(block("http_hooks", "enabled on;", "on_unpublish http://"+down+"/;")))
+	publishAndLeave(t, s, "s", 3)
+	s.waitCount(t, "publish ended", 3)
+	<-time.After(200 * time.Millisecond) // a commit takes 20 ms
+	s.sigkill()
+	dir := s.dir + "/objs/hooks/"
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), ".journal") {
+			b, err := os.ReadFile(dir + f.Name())
+			if err == nil { // the last record is that of the third end
+				err = os.WriteFile(dir+f.Name(), b[:len(b)-20], 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	os.WriteFile(dir+"0000000007.journal", nil, 0o600)
+	os.WriteFile(dir+"0000000008.journal", []byte("#!/bin/sh\necho no journal at all\n"), 0o600)
+	free()
+	b := openBooks(t, down)
+	s = s.again(t)
+	s.waitLog(t, "none of ours and was moved aside file=.*0000000008.journal.bad")
+	s.waitLog(t, "torn end")
+	// The begin of the third is there, its end is not: it is told anew.
+	eventually(t, longest, "three ends", func() bool { return b.heard() == 3 })
+	if n := len(s.matching(0, "missing_ends=1")); n != 1 {
+		t.Errorf("the log: %q", s.matching(0, "taken up"))
+	}
 }
 
 // TestPR04 fills the disk under the journal: clients are served, gates decide,

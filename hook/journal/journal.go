@@ -83,7 +83,8 @@ type Journal struct {
 	done   sync.WaitGroup
 	flush  func(*os.File) error // fdatasync, or a test's
 
-	buf []byte // the writer's
+	buf         []byte // the writer's, as the next
+	stateFailed bool
 
 	troubleMu sync.Mutex // held while Trouble is called
 	trouble   bool
@@ -144,7 +145,7 @@ func (j *Journal) replay() error {
 	if err != nil {
 		return err
 	}
-	for i, n := range numbers {
+	for _, n := range numbers {
 		path := name(j.o.Dir, n)
 		j.number = n
 		b, err := load(path, 0)
@@ -173,10 +174,8 @@ func (j *Journal) replay() error {
 		switch torn := len(b) - end; {
 		case damaged > 0:
 			j.o.Log.Error("the journal is damaged: records are lost, those around them are not", "file", path, "bytes", damaged)
-		case torn > 0 && i < len(numbers)-1:
-			j.o.Log.Debug("the journal has a torn end", "file", path, "bytes", torn)
 		case torn > 0:
-			j.o.Log.Info("the journal has a torn end: the last start was cut short", "file", path, "bytes", torn)
+			j.o.Log.Info("the journal has a torn end: the server was killed while it wrote", "file", path, "bytes", torn)
 		}
 	}
 	return nil

@@ -240,13 +240,15 @@ func (j *Journal) keepState() {
 	if !changed {
 		return
 	}
-	if err := writeState(j.o.Dir, s); err != nil {
-		j.setTrouble(err)
-		return
+	err := writeState(j.o.Dir, s)
+	if err == nil {
+		j.mu.Lock()
+		j.state.Below = s.Below
+		j.mu.Unlock()
+	} else if !j.stateFailed {
+		j.o.Log.Error("the highest client id cannot be kept: should the clock go back before the next start, ids may repeat", "error", err.Error())
 	}
-	j.mu.Lock()
-	j.state.Below = s.Below
-	j.mu.Unlock()
+	j.stateFailed = err != nil
 }
 
 // sync is the syncer's goroutine: it makes durable what was written.
