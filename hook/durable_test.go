@@ -281,6 +281,49 @@ func TestClean(t *testing.T) {
 	closeWithin(t, e, time.Second)
 }
 
+// A record that is damaged while it waits is lost, with a line in the log, and
+// only that one.
+func TestDamagedWhileWaiting(t *testing.T) {
+	var hold atomic.Value // chan struct{}
+	never := make(chan struct{})
+	hold.Store(never)
+	srv := newLedger(t, func(w http.ResponseWriter, _ call) { <-hold.Load().(chan struct{}); io.WriteString(w, "0") })
+	defer close(never)
+	dir, r := t.TempDir(), all(srv.URL)
+	r.Workers = 1
+	e := durable(t, dir, Options{Rules: rulesOf(r)})
+	for id := range uint64(3) {
+		e.Client().Tell(event(OnStop, id, fmt.Sprint("stream", id)))
+	}
+	quiet(t, e)
+	closeWithin(t, e, time.Millisecond)
+	open := make(chan struct{})
+	hold.Store(open)
+	var book logBook
+	e = durable(t, dir, Options{Rules: rulesOf(r), Log: book.logger()})
+	before := len(srv.seen())
+	if !settles(func() bool { return len(srv.seen()) > before }) {
+		t.Fatal("nothing is delivered")
+	}
+	path := dir + "/0000000001.journal"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[strings.Index(string(b), "stream2")] ^= 1 // in the last record
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	close(open)
+	if !settles(func() bool { return e.Counters()[OnStop] == Counts{Told: 3, Delivered: 2, Dropped: 1} }) {
+		t.Errorf("%+v", e.Counters()[OnStop])
+	}
+	closeNow(t, e)
+	if n := strings.Count(book.String(), "notice lost: its record in the journal is damaged"); n != 1 {
+		t.Errorf("%d lines:\n%s", n, book.String())
+	}
+}
+
 // The oldest goes when too much waits for an endpoint; others lose nothing.
 func TestPendingBound(t *testing.T) {
 	srv := newLedger(t, nil)

@@ -194,6 +194,10 @@ func (e *Engine) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		e.mu.Lock()
 		e.aborted = true
+		if !e.isDrained {
+			e.isDrained = true
+			close(e.drained)
+		}
 		e.mu.Unlock()
 		e.endNotices(errClosed)
 	}

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -161,11 +162,7 @@ func (e *Engine) deliver(ln *line) {
 	it := ln.first
 	rec, t, err := e.read(it)
 	if err != nil {
-		e.log.Error("http hook notice lost: the journal cannot be read", "action", string(it.name()),
-			"endpoint", ln.ep.key, "error", err.Error())
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.finishLocked(it, Dropped)
+		e.unreadable(ln, err)
 		return
 	}
 	rules := e.rulesOf(rec.Stream.vhost)
@@ -215,6 +212,28 @@ func (e *Engine) deliver(ln *line) {
 	e.logNotice(rec, t, done, t.err != nil || rules.NoRetry, tries, refusal, took)
 	e.logEndpoint(ep, change, notNil(refusal, a.status == 0))
 	e.logEndpoint(ep, throttled, notNil(refusal, !done))
+}
+
+// unreadable is what becomes of an item that the journal does not give back: it
+// is lost when its record is, else read again later.
+func (e *Engine) unreadable(ln *line, err error) {
+	lost := errors.Is(err, journal.ErrDamaged) || errors.Is(err, errRecord)
+	text := "http hook notice cannot be read from the journal, to be repeated"
+	if lost {
+		text = "http hook notice lost: its record in the journal is damaged"
+	}
+	e.log.Error(text, "action", string(ln.first.name()), "endpoint", ln.ep.key, "error", err.Error())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case lost:
+		e.finishLocked(ln.first, Dropped)
+	case e.closed:
+		e.parkLocked(ln)
+	default:
+		ln.tries++
+		e.restLocked(ln, backoff(ln.tries, maxBackoff))
+	}
 }
 
 func notNil(r *Refusal, bad bool) *Refusal {

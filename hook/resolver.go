@@ -1,10 +1,12 @@
 package hook
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -137,6 +139,8 @@ func (r *resolver) ask(a *answerOf, host string, done chan struct{}) {
 	if err == nil && len(addrs) == 0 {
 		err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
 	}
+	// One after the other is tried: a host without a way to IPv6 must not wait for it.
+	slices.SortStableFunc(addrs, func(a, b netip.Addr) int { return cmp.Compare(a.Unmap().BitLen(), b.Unmap().BitLen()) })
 	r.mu.Lock()
 	a.err, a.asking = err, nil
 	tell := a.told != (err != nil) && a.good != nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -264,15 +266,24 @@ func (j *Journal) holdLocked(p Place, n int) {
 	panic(fmt.Sprintf("journal: no segment %d", p.Segment))
 }
 
+// ErrDamaged says that a record is lost for good.
+var ErrDamaged = errors.New("the record is damaged")
+
 // Read returns the payload of a record that is held.
 func (j *Journal) Read(p Place) ([]byte, error) {
 	f, err := os.Open(name(j.o.Dir, p.Segment))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	b := make([]byte, p.size)
-	if _, err := f.ReadAt(b, int64(p.offset)); err != nil {
+	switch _, err := f.ReadAt(b, int64(p.offset)); {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s is too short: %w", f.Name(), ErrDamaged)
+	case err != nil:
 		return nil, err
 	}
 	j.mu.Lock()
@@ -285,7 +296,7 @@ func (j *Journal) Read(p Place) ([]byte, error) {
 	j.mu.Unlock()
 	r, size := parseRecord(b, salt)
 	if size == 0 {
-		return nil, fmt.Errorf("%s is damaged at byte %d", f.Name(), p.offset)
+		return nil, fmt.Errorf("%s, byte %d: %w", f.Name(), p.offset, ErrDamaged)
 	}
 	return r.Payload, nil
 }
