@@ -136,7 +136,7 @@ func (e *Engine) takeBackLocked(ev *Event, b *begin, yes []string, reason string
 	end := *ev
 	end.Action, end.Reason = endOf(ev.Action), reason
 	var urls []string
-	for _, raw := range b.rules.urls(end.Action) {
+	for _, raw := range b.rules.URLs(end.Action) {
 		if slices.Contains(yes, e.targetLocked(raw).key) {
 			urls = append(urls, raw)
 		}
@@ -282,7 +282,7 @@ func (c *Client) rules(ev *Event) (*Rules, []string) {
 		}
 		c.engine.mu.Unlock()
 	}
-	return rules, rules.urls(ev.Action)
+	return rules, rules.URLs(ev.Action)
 }
 
 func (c *Client) rememberLocked(a Action, b *begin) {

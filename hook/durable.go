@@ -1,12 +1,8 @@
 package hook
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
-	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"srs/hook/journal"
@@ -17,6 +13,7 @@ const (
 	intentPatience = 500 * time.Millisecond // a gate waits no longer for the disk
 	idStep         = 1 << 20                // client ids kept free beyond the highest one
 	closeJournal   = time.Second            // the disk has this long at the end
+	cleanAtOnce    = 256                    // records moved between two commits
 )
 
 // A begin is something accepted, or asked for, whose end is owed. Its record is
@@ -47,8 +44,8 @@ func endID(begin string) string { return begin + "-end" }
 // intend notes that an end may be owed from now on. It waits until that would
 // survive the process, but not for a disk that does not answer.
 func (e *Engine) intend(ctx context.Context, b *begin, ev *Event, wait bool) {
-	end := b.rules.urls(endOf(ev.Action))
-	if !b.rules.on() || len(end) == 0 && len(b.rules.urls(ev.Action)) == 0 {
+	end := b.rules.URLs(endOf(ev.Action))
+	if !b.rules.on() || len(end) == 0 && len(b.rules.URLs(ev.Action)) == 0 {
 		return
 	}
 	rec := begun{At: time.Now(), ID: b.id, Event: *ev, IDAsString: b.rules.ClientIDString, URLs: end}
@@ -191,36 +188,27 @@ func (e *Engine) movedLocked(m move, p journal.Place) {
 	}
 }
 
+// An old is a record in the file that is cleaned.
+type old struct {
+	move
+	place journal.Place
+	kind  byte
+	seq   uint64
+}
+
 // clean has what is still needed of the oldest file written once more when most
-// of the disk's space is waste. It runs on the journal's goroutine.
+// of the disk's space is waste, some records after each commit. It runs on the
+// journal's goroutine.
 func (e *Engine) clean() {
-	number, yes := e.journal.Wasteful()
-	if !yes || number == e.cleaned {
-		return
-	}
-	e.cleaned = number
-	type old struct {
-		move
-		place journal.Place
-		kind  byte
-		seq   uint64
-	}
-	var all []old
-	e.mu.Lock()
-	for _, ep := range e.endpoints {
-		for it := ep.oldest; it != nil; it = it.newer {
-			if it.stored && it.place.Segment == number {
-				all = append(all, old{move{item: it}, it.place, recordNotice, it.seq})
-			}
+	if len(e.cleaning) == 0 {
+		number, yes := e.journal.Wasteful()
+		if !yes || number == e.cleaned {
+			return
 		}
+		e.cleaned, e.cleaning = number, e.neededOf(number)
 	}
-	for b := range e.begins {
-		if b.held && b.place.Segment == number {
-			all = append(all, old{move{begin: b}, b.place, recordBegin, b.seq})
-		}
-	}
-	e.mu.Unlock()
-	for _, o := range all {
+	n := min(len(e.cleaning), cleanAtOnce)
+	for _, o := range e.cleaning[:n] {
 		payload, err := e.journal.Read(o.place)
 		if err != nil {
 			continue // finished meanwhile, or damaged: reading it for delivery will tell
@@ -231,6 +219,28 @@ func (e *Engine) clean() {
 		}
 		e.mu.Unlock()
 	}
+	if e.cleaning = e.cleaning[n:]; len(e.cleaning) == 0 {
+		e.cleaning = nil
+	}
+}
+
+// neededOf lists what a file holds that is not finished.
+func (e *Engine) neededOf(segment uint32) (all []old) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, ep := range e.endpoints {
+		for it := ep.oldest; it != nil; it = it.newer {
+			if it.stored && it.place.Segment == segment {
+				all = append(all, old{move{item: it}, it.place, recordNotice, it.seq})
+			}
+		}
+	}
+	for b := range e.begins {
+		if b.held && b.place.Segment == segment {
+			all = append(all, old{move{begin: b}, b.place, recordBegin, b.seq})
+		}
+	}
+	return all
 }
 
 // trouble is what the journal calls when the disk fails, and when that is over.
@@ -275,169 +285,4 @@ func (e *Engine) FirstID(proposed uint64) (uint64, error) {
 	e.idsBelow = first + idStep
 	s.Below = e.idsBelow
 	return first, e.journal.SetState(s)
-}
-
-// OpenJournal makes notices and ends durable in a directory, and takes up what
-// an earlier run has left in it: what was not delivered, and the ends of what
-// had begun. It is called before anything else, or when a reload switches hooks
-// on; a second call does nothing.
-func (e *Engine) OpenJournal(dir string) error {
-	e.mu.Lock()
-	open := e.journal != nil
-	e.mu.Unlock()
-	if open {
-		return nil
-	}
-	found := recovery{begins: map[uint64]*foundBegin{}, notices: map[uint64]*foundNotice{}, done: map[uint64]bool{}}
-	j, err := journal.Open(journal.Options{Dir: dir, Log: e.log, Replay: found.replay, Stored: e.stored, Trouble: e.trouble})
-	if err != nil {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.serverID == "" {
-			e.serverID = rand.Text()
-		}
-		return fmt.Errorf("journal_dir: %w", err)
-	}
-	s := j.State()
-	if s.ServerID == "" {
-		s.ServerID = rand.Text()
-		if err := j.SetState(s); err != nil {
-			e.log.Warn("the journal's state cannot be written; the server has another id after a restart", "error", err.Error())
-		}
-	}
-	e.mu.Lock()
-	e.journal, e.dir = j, dir
-	if e.serverID == "" {
-		e.serverID = s.ServerID
-	}
-	waiting, missing := e.recoverLocked(&found)
-	e.mu.Unlock()
-	j.Start()
-	if waiting+missing+found.damaged > 0 {
-		e.log.Info("http hook events of the last run are taken up", "dir", dir, "not_delivered", waiting, "missing_ends", missing, "unreadable", found.damaged)
-	}
-	return nil
-}
-
-// A recovery is what a journal holds at the start.
-type recovery struct {
-	begins  map[uint64]*foundBegin
-	notices map[uint64]*foundNotice
-	done    map[uint64]bool // of notices not seen yet: the file before was lost
-	damaged int
-}
-
-type foundBegin struct {
-	*begun
-	seq   uint64
-	place journal.Place
-}
-
-type foundNotice struct {
-	told  // without its body
-	seq   uint64
-	place journal.Place
-	size  int
-}
-
-func (f *recovery) replay(r journal.Record) {
-	var err error
-	switch r.Kind {
-	case recordBegin:
-		var b *begun
-		if b, err = parseBegun(r.Payload); err == nil && !f.done[r.Seq] {
-			f.begins[r.Seq] = &foundBegin{b, r.Seq, r.Place}
-		}
-	case recordNotice:
-		var n *told
-		if n, err = parseTold(r.Payload); err != nil {
-			break
-		}
-		n.Body = nil
-		if n.Closes != 0 {
-			f.settle(n.Closes)
-		}
-		if !f.done[r.Seq] {
-			f.notices[r.Seq] = &foundNotice{*n, r.Seq, r.Place, len(r.Payload)}
-		}
-	case recordSettle, recordDone:
-		var d done
-		if d, err = parseDone(r.Payload); err != nil {
-			break
-		}
-		f.settle(d.Seq)
-		delete(f.notices, d.Seq)
-	default:
-		err = errRecord
-	}
-	if err != nil {
-		f.damaged++
-	}
-}
-
-func (f *recovery) settle(seq uint64) {
-	f.done[seq] = true
-	delete(f.begins, seq)
-}
-
-// recoverLocked queues what was found, in its order: notices, then the ends that
-// nobody has told, of each client the last begin first. Gates of the streams
-// concerned wait for them, on_close included.
-func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
-	streams := make(map[uint64]streamKey) // by client: what it published or played
-	for _, b := range f.begins {
-		if b.Event.Action != OnConnect {
-			streams[b.Event.ClientID] = b.Event.streamKey()
-		}
-	}
-	for _, n := range f.notices {
-		if n.Action == OnUnpublish || n.Action == OnStop {
-			streams[n.Client] = n.Stream
-		}
-	}
-	await := func(a Action, client uint64) (k endKey) {
-		if s, ok := streams[client]; ok && a != OnDVR {
-			k = endKey{e.hash(s), true}
-		}
-		return k
-	}
-	for _, seq := range slices.Sorted(maps.Keys(f.notices)) {
-		n := f.notices[seq]
-		e.countLocked(n.Action).Told++
-		it := &item{
-			told: n.At.UnixMilli(), seq: seq, place: n.place, size: int32(n.size),
-			action: int8(n.Action.index()), flags: flags{stored: true, ready: true},
-		}
-		e.journal.Hold(n.place)
-		ep := e.endpointLocked(e.targetLocked(n.URL).key)
-		it.lane = e.laneLocked(ep, n.Stream.vhost, e.rulesOf(n.Stream.vhost).workers())
-		e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), await(n.Action, n.Client))
-		waiting++
-	}
-	begins := slices.SortedFunc(maps.Values(f.begins), func(a, b *foundBegin) int {
-		return cmp.Or(cmp.Compare(a.Event.ClientID, b.Event.ClientID), cmp.Compare(b.seq, a.seq))
-	})
-	for _, fb := range begins {
-		ev := fb.Event
-		ev.Action, ev.Reason = endOf(ev.Action), "server_restart"
-		b := &begin{id: fb.ID, seq: fb.seq, place: fb.place, held: true}
-		e.journal.Hold(fb.place)
-		e.begins[b] = struct{}{}
-		rules, exists := e.rules(ev.Vhost)
-		if !exists {
-			rules = &Rules{Enabled: true, ClientIDString: fb.IDAsString}
-			rules.setURLs(ev.Action, fb.URLs)
-		}
-		urls := rules.urls(ev.Action)
-		if len(urls) == 0 {
-			e.settleLocked(b)
-			continue
-		}
-		missing++
-		e.queueLocked(notice{
-			ev: &ev, id: endID(fb.ID), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString),
-			urls: urls, rules: rules, begin: b, await: await(ev.Action, ev.ClientID),
-		})
-	}
-	return waiting, missing
 }

@@ -48,7 +48,9 @@ type Engine struct {
 	endNotices  context.CancelCauseFunc
 	calls, asks sync.WaitGroup // added to under mu, never once closed and drained
 
-	cleaned uint32 // segment that was cleaned last; the journal's goroutine's
+	// Owned by the journal's goroutine.
+	cleaned  uint32 // the file that is cleaned, or was last
+	cleaning []old  // what is left of it
 
 	mu        sync.Mutex // guards what follows, and all endpoints, lanes, lines and items
 	closed    bool
@@ -130,7 +132,7 @@ func (e *Engine) Client() *Client { return &Client{engine: e} }
 // that is gone is not announced: no begin remembers where to.
 func (e *Engine) TellFile(ev Event) {
 	rules, _ := e.rules(ev.Vhost)
-	if urls := rules.urls(ev.Action); len(urls) > 0 {
+	if urls := rules.URLs(ev.Action); len(urls) > 0 {
 		var none *begin
 		e.tell(notice{ev: &ev, id: none.endID(), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString), urls: urls, rules: rules})
 	}

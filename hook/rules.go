@@ -30,11 +30,8 @@ type Rules struct {
 	TLS            *TLS          // of https endpoints; nil: the system's roots
 }
 
-// URLs returns whom to call about an event; nobody when hooks are off.
-func (r *Rules) URLs(a Action) []string { return r.urls(a) }
-
-// urls returns whom to call; nobody when r is nil or hooks are off.
-func (r *Rules) urls(a Action) []string {
+// URLs returns whom to call about an event; nobody when r is nil or hooks are off.
+func (r *Rules) URLs(a Action) []string {
 	if r == nil || !r.Enabled {
 		return nil
 	}

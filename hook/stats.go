@@ -2,6 +2,8 @@ package hook
 
 import (
 	"math/bits"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -130,7 +132,7 @@ func (s *EventStats) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// Endpoints returns what is known of each endpoint, in no order.
+// Endpoints returns what is known of each endpoint, by name.
 func (e *Engine) Endpoints() []EndpointStats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,5 +170,6 @@ func (e *Engine) Endpoints() []EndpointStats {
 		}
 		all = append(all, s)
 	}
+	slices.SortFunc(all, func(a, b EndpointStats) int { return strings.Compare(a.Endpoint, b.Endpoint) })
 	return all
 }

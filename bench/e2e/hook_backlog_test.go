@@ -156,7 +156,7 @@ func TestHK10(t *testing.T) {
 	if len(b.ids) != all || len(b.wrong) > 0 {
 		t.Errorf("%d events of %d, out of order: %d %.3q", len(b.ids), all, len(b.wrong), b.wrong)
 	}
-	if peak-before > 64<<20 {
+	if peak-before > 64<<20 && os.Getenv("SRS_RACE") != "1" { // the race detector takes its own
 		t.Errorf("%d MiB for what waits", (peak-before)>>20)
 	}
 	if first := b.first.Sub(back); first > 5*time.Second {

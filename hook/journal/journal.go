@@ -100,7 +100,8 @@ type Journal struct {
 	file     *os.File   // nil: a new one is needed
 	rolling  bool       // the writer waits for the syncer
 	retryAt  time.Time
-	progress time.Time // when something was stored last, or the first entry came
+	writing  time.Time // since when the writer waits for the disk; zero: it does not
+	syncing  time.Time // likewise the syncer
 	watch    *time.Timer
 	state    State
 	below    uint64 // wanted in state
@@ -219,7 +220,6 @@ func (j *Journal) Append(e *Entry) {
 	}
 	j.queue = append(j.queue, e)
 	if j.watch == nil {
-		j.progress = time.Now()
 		j.watch = time.AfterFunc(stallAfter, j.watched)
 	}
 	wake(j.wakeW)
@@ -356,18 +356,17 @@ func (j *Journal) Close(ctx context.Context) error {
 // watched looks whether the disk answers, as long as something waits.
 func (j *Journal) watched() {
 	j.mu.Lock()
-	waits := len(j.queue)+len(j.unsynced) > 0
-	quiet := time.Since(j.progress)
-	switch {
-	case !waits:
+	stalled := false
+	for _, since := range []time.Time{j.writing, j.syncing} {
+		stalled = stalled || !since.IsZero() && time.Since(since) >= stallAfter
+	}
+	if len(j.queue)+len(j.unsynced) > 0 || stalled {
+		j.watch.Reset(stallAfter / 4)
+	} else {
 		j.watch = nil
-	case quiet < stallAfter:
-		j.watch.Reset(stallAfter - quiet)
-	default:
-		j.watch.Reset(stallAfter)
 	}
 	j.mu.Unlock()
-	if waits && quiet >= stallAfter {
+	if stalled {
 		j.setTrouble(errors.New("the disk has not answered for " + stallAfter.String()))
 	}
 }

@@ -77,7 +77,10 @@ func (j *Journal) writeQueue() time.Duration {
 		if full {
 			j.roll()
 		}
-		if err := j.writeBatch(batch, size); err != nil {
+		j.busy(&j.writing, true)
+		err := j.writeBatch(batch, size)
+		j.busy(&j.writing, false)
+		if err != nil {
 			j.fail(err, batch)
 		}
 	}
@@ -127,6 +130,16 @@ func (j *Journal) writeBatch(batch []*Entry, size int) error {
 	}
 	wake(j.wakeS)
 	return nil
+}
+
+// busy notes that a goroutine waits for the disk, or does no more.
+func (j *Journal) busy(since *time.Time, yes bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	*since = time.Time{}
+	if yes {
+		*since = time.Now()
+	}
 }
 
 // create begins a segment.
@@ -276,7 +289,9 @@ func (j *Journal) commit() bool {
 		return false
 	}
 	begun := time.Now()
+	j.busy(&j.syncing, true)
 	err := j.flush(f)
+	j.busy(&j.syncing, false)
 	j.mu.Lock()
 	if j.file != f { // given up by the writer
 		j.mu.Unlock()
@@ -292,7 +307,6 @@ func (j *Journal) commit() bool {
 	if len(j.unsynced) == 0 {
 		j.unsynced = nil
 	}
-	j.progress = time.Now()
 	rolling := j.rolling
 	j.mu.Unlock()
 	j.setTrouble(nil)
