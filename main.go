@@ -425,6 +425,11 @@ func warnings(config *conf.Config, dir string) []string {
 	if !slices.ContainsFunc(config.Vhosts, func(v *conf.Vhost) bool { return v.Enabled }) {
 		list = append(list, fmt.Sprintf("no vhost is enabled: every client is refused; \"vhost %s { }\" serves all", conf.DefaultVhost))
 	}
+	if slices.ContainsFunc(config.Vhosts, func(v *conf.Vhost) bool { return v.Enabled && v.Hooks.Enabled }) {
+		if err := dvr.Check(filepath.Join(config.JournalDir, "journal"), dir); err != nil {
+			list = append(list, fmt.Sprintf("journal_dir %s: nothing can be written there at the moment: %v", config.JournalDir, err))
+		}
+	}
 	for _, v := range config.Vhosts {
 		if v.Enabled && v.Hooks.Enabled && v.Hooks.AllowOnFail {
 			list = append(list, fmt.Sprintf("vhost %s: on_fail allow: while an endpoint fails, every client is accepted", v.Name))

@@ -51,8 +51,15 @@ func TestTLS(t *testing.T) {
 	wantReason(t, err, ReasonTLS)
 }
 
-// HK-17: the endpoint closes a kept connection, even after it read the request.
-func TestKeepAliveClosed(t *testing.T) {
+// HK-17: the endpoint closes a kept connection, in order or hard, even after it
+// read the request: one transparent repeat.
+func TestHK17(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		testKeepAlive(t, reset)
+	}
+}
+
+func testKeepAlive(t *testing.T, reset bool) {
 	var mu sync.Mutex
 	var ids []string
 	conns := 0
@@ -72,6 +79,9 @@ func TestKeepAliveClosed(t *testing.T) {
 			ids = append(ids, req.Header.Get("Webhook-Id"))
 			mu.Unlock()
 			if first && i == 1 {
+				if reset {
+					c.SetLinger(0)
+				}
 				return
 			}
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0")

@@ -218,6 +218,9 @@ func (j *Journal) Append(e *Entry) {
 		e.Seq = j.seq
 		j.seq++
 	}
+	if j.closing {
+		return // the next start finds out from what there is
+	}
 	j.queue = append(j.queue, e)
 	if j.watch == nil {
 		j.watch = time.AfterFunc(stallAfter, j.watched)
