@@ -33,6 +33,7 @@ Usage:
   bench compare [flags]   measure several servers in turns, with any of these
   bench hooks   -srs FILE callbacks: decisions per second, latency, reuse, loss, order
   bench floor   [flags]   the yardstick: the least that a server must do
+  bench dvr     [flags]   measure what recording costs, beside dd
   bench demo    -srs FILE show a server at work: callbacks, players, a recording
 
 "bench COMMAND -h" shows the flags. Exit status: 0 all was delivered intact,
@@ -51,7 +52,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	commands := map[string]func(context.Context, []string, io.Writer, io.Writer) error{
-		"play": play, "demo": demo, "floor": floorCommand, "compare": compare, "hooks": hooks,
+		"play": play, "demo": demo, "floor": floorCommand, "compare": compare, "hooks": hooks, "dvr": dvrCommand,
 	}
 	for name := range scenarios {
 		commands[name] = measure(name)

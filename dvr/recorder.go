@@ -60,6 +60,7 @@ type Recorder struct {
 	ctx     context.Context // ends when Close has no more time
 	stop    context.CancelFunc
 	closing chan struct{} // closed by Close
+	born    time.Time
 
 	running sync.WaitGroup
 
@@ -82,7 +83,7 @@ func New(o Options) *Recorder {
 		o.Now = time.Now
 	}
 	r := &Recorder{
-		Options: o, closing: make(chan struct{}),
+		Options: o, born: time.Now(), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), byName: make(map[string]*recording),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())

@@ -85,7 +85,9 @@ func (r *recording) read() {
 		if more {
 			timer.Reset(0)
 		} else {
-			timer.Reset(wait)
+			// All recordings look at the same moments: a server that wakes up
+			// for one has work for all.
+			timer.Reset(wait - time.Since(r.recorder.born)%wait)
 		}
 	}
 }
