@@ -27,6 +27,7 @@ var errStopped = errors.New("the server stops")
 // killed server has left are repaired and announced, files that could not be
 // completed are tried again, old ones are removed. It returns at once.
 func (r *Recorder) Start() {
+	spare.fill()
 	for _, work := range []func(){r.repairAll, r.care, r.clean} {
 		r.running.Go(work)
 	}
@@ -37,6 +38,7 @@ func (r *Recorder) care() {
 	tick := time.NewTicker(careEvery)
 	defer tick.Stop()
 	for mended := time.Now(); ; {
+		spare.fill()
 		select {
 		case <-r.closing:
 			return

@@ -107,26 +107,20 @@ func (c claim) marked() (m mark, to place) {
 	return m, place{}
 }
 
-// unmark removes the claim's mark.
+// unmark removes the claim's mark. What cannot be removed is announced once more
+// by the next start.
 func (c claim) unmark() {
-	root, err := os.OpenRoot(c.dir)
-	if err != nil {
-		return
-	}
-	defer root.Close()
-	root.Remove(c.name() + done)
+	c.within(func(root *os.Root) error { return root.Remove(c.name() + done) })
 }
 
 // unmarkStale removes a mark that belongs to no file any more.
 func (c claim) unmarkStale() {
-	root, err := os.OpenRoot(c.dir)
-	if err != nil {
-		return
-	}
-	defer root.Close()
-	if _, err := root.Lstat(c.name() + tmp); err != nil {
-		root.Remove(c.name() + done)
-	}
+	c.within(func(root *os.Root) error {
+		if _, err := root.Lstat(c.name() + tmp); err == nil {
+			return nil
+		}
+		return root.Remove(c.name() + done)
+	})
 }
 
 // inode is the number of a file, 0 where there is none.

@@ -101,7 +101,7 @@ var hostile = []struct{ name, want string }{
 	{"[timestamp]", "[timestamp]"},
 }
 
-func TestEncode(t *testing.T) {
+func TestDV05(t *testing.T) {
 	for _, c := range hostile {
 		got := encode(c.name)
 		if got != c.want {
@@ -145,7 +145,7 @@ func TestExpandHostile(t *testing.T) {
 	}
 }
 
-func TestShorten(t *testing.T) {
+func TestDV04(t *testing.T) {
 	long := func(piece string, n int) string { return strings.Repeat(piece, n) }
 	seen := map[string]bool{}
 	for _, stream := range []string{

@@ -203,8 +203,8 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// TestNothingToRecord: no file, no directory, no on_dvr.
-func TestNothingToRecord(t *testing.T) {
+// TestDV21: no file, no directory, no on_dvr.
+func TestDV21(t *testing.T) {
 	for name, send := range map[string][]flv.Tag{
 		"nothing":          nil,
 		"headers":          {metadata(), videoHeader, audioHeader},
@@ -341,8 +341,8 @@ func parseGrowing(t *testing.T, path string) []flv.Tag {
 	return tags[1:]
 }
 
-// TestTwoPublishesOfOneName: neither loses its file to the other.
-func TestTwoPublishesOfOneName(t *testing.T) {
+// TestDV14: neither loses its file to the other.
+func TestDV14(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "same.flv")
 		a, b := s.start("a"), s.start("b")
@@ -362,8 +362,8 @@ func TestTwoPublishesOfOneName(t *testing.T) {
 	})
 }
 
-// TestStreamNames: whatever a stream is called, its file lies below the root.
-func TestStreamNames(t *testing.T) {
+// TestDV01: whatever a stream is called, its file lies below the root.
+func TestDV01(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "root/[app]/[stream].flv")
 		for _, c := range hostile {

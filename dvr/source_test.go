@@ -53,9 +53,9 @@ func TestPublished(t *testing.T) {
 	})
 }
 
-// TestHungDisk: a disk that does not answer costs the publisher nothing. When it
+// TestDV09: a disk that does not answer costs the publisher nothing. When it
 // answers again, the file has a gap and goes on at a keyframe.
-func TestHungDisk(t *testing.T) {
+func TestDV09(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "[stream].flv")
 		p := s.publishLive("x")

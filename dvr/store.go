@@ -40,7 +40,11 @@ func (c claim) name() string { return c.want.numbered(c.number).name }
 func create(dir string, want place) (c claim, f *os.File, err error) {
 	// The janitor may remove an empty folder between its making and its use.
 	for try := 0; try < 3; try++ {
-		if c, f, err = createOnce(dir, want); !errors.Is(err, fs.ErrNotExist) {
+		err = spare.with(func() error {
+			c, f, err = createOnce(dir, want)
+			return err
+		})
+		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
@@ -163,12 +167,19 @@ func lock(f *os.File) error {
 // present says whether the claim's file is still f: an operator may have removed
 // or moved it, or a directory above.
 func (c claim) present(f *os.File) error {
-	root, err := os.OpenRoot(c.dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return c.presentIn(root, f)
+	return c.within(func(root *os.Root) error { return c.presentIn(root, f) })
+}
+
+// within makes a call below the claim's directory.
+func (c claim) within(call func(root *os.Root) error) error {
+	return spare.with(func() error {
+		root, err := os.OpenRoot(c.dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		return call(root)
+	})
 }
 
 func (c claim) presentIn(root *os.Root, f *os.File) error {
@@ -186,12 +197,15 @@ func (c claim) presentIn(root *os.Root, f *os.File) error {
 // publish gives the file its name and makes that durable, with a mark for the
 // time until it is announced. An existing file is never replaced, whoever made
 // it and whenever: the next number is taken instead.
-func (c claim) publish(f *os.File, m mark) (place, error) {
-	root, err := os.OpenRoot(c.dir)
-	if err != nil {
-		return place{}, err
-	}
-	defer root.Close()
+func (c claim) publish(f *os.File, m mark) (to place, err error) {
+	err = c.within(func(root *os.Root) error {
+		to, err = c.publishIn(root, f, m)
+		return err
+	})
+	return to, err
+}
+
+func (c claim) publishIn(root *os.Root, f *os.File, m mark) (place, error) {
 	if err := c.presentIn(root, f); err != nil {
 		return place{}, err
 	}
@@ -253,13 +267,10 @@ func linkNew(root *os.Root, from, to string) error {
 
 // remove takes the claim's file away.
 func (c claim) remove(f *os.File) error {
-	root, err := os.OpenRoot(c.dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if err := c.presentIn(root, f); err != nil {
-		return err
-	}
-	return root.Remove(c.name() + tmp)
+	return c.within(func(root *os.Root) error {
+		if err := c.presentIn(root, f); err != nil {
+			return err
+		}
+		return root.Remove(c.name() + tmp)
+	})
 }

@@ -84,9 +84,9 @@ func TestLinkNew(t *testing.T) {
 	}
 }
 
-// TestSymlinksOut: links that an operator or an intruder has put in the root
-// lead nowhere (DV-03).
-func TestSymlinksOut(t *testing.T) {
+// TestDV03: links that an operator or an intruder has put in the root
+// lead nowhere.
+func TestDV03(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outside := t.TempDir()
 		s := newSite(t, "root/[app]/[stream].flv")
@@ -107,8 +107,8 @@ func TestSymlinksOut(t *testing.T) {
 	})
 }
 
-// TestExistingTarget: the recording of an earlier publish stays (DV-13).
-func TestExistingTarget(t *testing.T) {
+// TestDV13: the recording of an earlier publish stays.
+func TestDV13(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "./[stream].flv")
 		for range 3 {

@@ -57,9 +57,9 @@ func TestOpenFails(t *testing.T) {
 	})
 }
 
-// TestRemovedWhileRecording: a directory that goes away costs its file, is found
-// at the next sync, and the recording goes on in a new one (DV-23).
-func TestRemovedWhileRecording(t *testing.T) {
+// TestDV23: a directory that goes away costs its file, is found
+// at the next sync, and the recording goes on in a new one.
+func TestDV23(t *testing.T) {
 	for name, take := range map[string]func(dir string) error{
 		"removed": os.RemoveAll,
 		"renamed": func(dir string) error { return os.Rename(dir, dir+".away") },
@@ -263,9 +263,9 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// TestSyncFails: EIO and the like end the file, which is announced as suspect,
-// and is never synced again and called good (DV-08).
-func TestSyncFails(t *testing.T) {
+// TestDV08: EIO and the like end the file, which is announced as suspect,
+// and is never synced again and called good.
+func TestDV08(t *testing.T) {
 	dir := t.TempDir()
 	f := openTestFile(t, dir)
 	f.append(key(0), time.Now())

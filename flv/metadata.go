@@ -64,7 +64,7 @@ const (
 	countAt     = 14                   // of the array's length in the body
 	arrayEnd    = "\x00\x00\x09"
 	perString   = 1 + 2 // bytes around a short string
-	maxPadding  = 1000  // bytes of one string; ffmpeg reads up to 1023
+	maxString   = 1000  // bytes of one string; ffmpeg reads up to 1023
 )
 
 // NewFileMetadata builds the metadata of a file from the onMetaData body that
@@ -75,8 +75,10 @@ func NewFileMetadata(published []byte, keyframes int, note string) FileMetadata 
 	properties, _ := ParseMetadata(published)
 	array := make(amf0.ECMAArray, 0, len(properties))
 	for _, p := range properties {
-		// An empty key is the end of the array to most readers.
-		if p.Key != "" && !fileProperties[p.Key] {
+		// An empty key is the end of the array to most readers. At a long text
+		// ffmpeg stops to read and would miss all that follows.
+		text, _ := p.Value.(string)
+		if p.Key != "" && !fileProperties[p.Key] && len(text) <= maxString {
 			array = append(array, p)
 		}
 	}
@@ -139,10 +141,10 @@ func encodePadding(note string, space int) []byte {
 			used++
 			continue
 		}
-		piece := note[:min(len(note), maxPadding)]
+		piece := note[:min(len(note), maxString)]
 		note = note[len(piece):]
 		if note == "" {
-			piece += strings.Repeat(" ", max(0, min(maxPadding, space-used-perString)-len(piece)))
+			piece += strings.Repeat(" ", max(0, min(maxString, space-used-perString)-len(piece)))
 		}
 		list = append(list, piece)
 		used += perString + len(piece)

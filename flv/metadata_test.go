@@ -75,7 +75,7 @@ func pictures(n int) *Summary {
 }
 
 func TestFileMetadata(t *testing.T) {
-	large := strings.Repeat("x", 256<<10)
+	text, large := strings.Repeat("x", maxString), strings.Repeat("x", 256<<10)
 	for _, c := range []struct {
 		name string
 		in   []amf0.Property
@@ -91,7 +91,8 @@ func TestFileMetadata(t *testing.T) {
 			[]amf0.Property{{Key: "width", Value: 2.0}, {Key: "encoder", Value: "obs"}}},
 		{"nested", []amf0.Property{{Key: "o", Value: amf0.Object{{Key: "duration", Value: 1.0}}}},
 			[]amf0.Property{{Key: "o", Value: amf0.Object{{Key: "duration", Value: 1.0}}}}},
-		{"256 KiB", []amf0.Property{{Key: "xmp", Value: large}}, []amf0.Property{{Key: "xmp", Value: large}}},
+		{"long texts", []amf0.Property{{Key: "a", Value: text}, {Key: "b", Value: text + "x"}, {Key: "xmp", Value: large}, {Key: "c", Value: 1.0}},
+			[]amf0.Property{{Key: "a", Value: text}, {Key: "c", Value: 1.0}}},
 	} {
 		if c.name == "nothing" && !bytes.Equal(NewFileMetadata(nil, 9, "").Body, NewFileMetadata([]byte("\x02\x00\x0aonMetaData\xff"), 9, "").Body) {
 			t.Error("from damage comes something else than from nothing")
@@ -129,7 +130,7 @@ func TestRoom(t *testing.T) {
 				t.Fatalf("%d of %d: %d properties, %d said", n, room, len(list), count)
 			}
 			for _, piece := range list[len(list)-1].Value.(amf0.StrictArray) {
-				if text, ok := piece.(string); strings.Trim(text, " ") != "" || len(text) > maxPadding || !ok && piece != (amf0.Null{}) {
+				if text, ok := piece.(string); strings.Trim(text, " ") != "" || len(text) > maxString || !ok && piece != (amf0.Null{}) {
 					t.Fatalf("%d of %d: padding %q", n, room, piece)
 				}
 			}

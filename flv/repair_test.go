@@ -106,9 +106,9 @@ func TestRepairEveryCut(t *testing.T) {
 	}
 }
 
-// TestRepairAfterPowerCut: what the disk did not get reads as zeros or as
+// TestDV12: what the disk did not get reads as zeros or as
 // something else.
-func TestRepairAfterPowerCut(t *testing.T) {
+func TestDV12(t *testing.T) {
 	b, ends := recording()
 	for name, spoil := range map[string]func(tail []byte){
 		"zeros":   func(tail []byte) { clear(tail) },

@@ -121,3 +121,14 @@ func (m FileMetadata) Reset(note string) []Patch {
 	}
 	return m.fill(&Summary{}, 0, note)
 }
+
+// ReadIndex gives the keyframe index that metadata has, empty for none.
+func ReadIndex(body []byte) []IndexEntry {
+	properties, err := ParseMetadata(body)
+	if err != nil {
+		return nil
+	}
+	var s Summary
+	s.resume(amf0.ECMAArray(properties))
+	return s.index
+}
