@@ -168,9 +168,9 @@ func (f *file) fail(err error) error {
 }
 
 // complete ends the file. With no frame in it the file is removed and the place
-// is empty. Errors of the medium stay in f.err and do not keep the file from its
-// name: what is in it is better found than not. The error returned says that
-// there is no file of that name.
+// is empty. That the medium fails is in f.err and keeps the file from its name
+// only when the metadata cannot be written: then it is to be completed later. The
+// error returned says that there is no file of that name.
 func (f *file) complete(who facts) (place, error) {
 	defer f.os.Close()
 	if f.err == nil {
@@ -182,7 +182,9 @@ func (f *file) complete(who facts) (place, error) {
 	if f.err != nil { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
-	f.fail(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size))
+	if err := f.metadata.Complete(f.os, metadataAt, &f.sum, f.size); err != nil {
+		return place{}, err
+	}
 	f.fail(datasync(f.os))
 	to, err := f.claim.publish(f.os, f.mark(who))
 	if to.name != "" {

@@ -135,6 +135,9 @@ func lasting(err error) bool {
 func cause(err error) string {
 	for {
 		inner := errors.Unwrap(err)
+		if several, ok := err.(interface{ Unwrap() []error }); ok {
+			inner = several.Unwrap()[0]
+		}
 		if inner == nil {
 			return err.Error()
 		}
@@ -173,7 +176,8 @@ func (r *recording) end() {
 	case f.sum.Frames == 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved):
 		r.trouble.frames += f.sum.Frames
 		r.trouble.missed += f.sum.Frames + f.lost + f.missed
-	default: // it has everything but its name
+	default: // it has everything but its name, and the next one may do better
+		r.trouble.retryAt = time.Time{}
 		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
 		settings := r.turn.settings
 		r.recorder.mendLater(unmended{newPattern(who.Vhost, settings.Path, f.claim.dir), f.claim.name(), m})

@@ -1,0 +1,203 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"srs/flv"
+)
+
+// recordAgain is how soon a recording goes on when its disk is back: the time
+// between two tries, and some more for a busy machine.
+const recordAgain = 15 * time.Second
+
+// onDisk starts a server whose directory "rec" is a file system of its own, which
+// script mounts at $0 in a mount namespace of the server.
+func onDisk(t *testing.T, script string, rcv *receiver) (s *srs, dir string) {
+	t.Helper()
+	s = startServer(t, defaultVhost(hooks(rcv, "on_dvr"), block("dvr", "enabled on;", "dvr_apply rec/*;", "dvr_path ./rec/[stream].[timestamp].flv;")))
+	s.stop(t, 15)
+	dir = s.dir + "/rec"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s = s.again(t, "unshare", "-m", "sh", "-e", "-c", script+`; exec "$@"`, dir)
+	return s, fmt.Sprintf("/proc/%d/root%s", s.pid, dir)
+}
+
+// TestDV06: a full disk does not touch the stream. The file ends with a whole
+// tag and says why; when there is room again the recording goes on.
+func TestDV06(t *testing.T) {
+	for name, script := range map[string]string{
+		"tmpfs": `mount -t tmpfs -o size=8m none "$0"`,
+		"ext4":  `truncate -s 8M "$0.img"; mkfs.ext4 -q -F "$0.img"; mount -o loop "$0.img" "$0"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rcv := newReceiver(t)
+			s, dir := onDisk(t, script, rcv)
+			other := startCanary(t, s, "canary/c")
+			f := feed(t, s.url("rec/s"))
+			player := playWith(t, s.url("rec/s"))
+			played := make(chan error, 1)
+			go func() {
+				player.SetDeadline(time.Time{})
+				for {
+					if _, err := player.ReadMessage(); err != nil {
+						played <- err
+						return
+					}
+				}
+			}()
+			eventually(t, longest, "a recording", func() bool { return f.sent.Load() > 1500 })
+			before := other.over(t, 25)
+			fill(t, dir+"/filler")
+			ended := rcv.wait(t, "on_dvr", "s", 1)
+			if !strings.Contains(ended.text("error"), "no space left on device") {
+				t.Errorf("on_dvr says %s", ended.body)
+			}
+			wantWholeFile(t, dir+"/"+strings.TrimPrefix(ended.text("file"), "./rec/"))
+			other.atLeast(t, 50)
+			if err := os.Remove(dir + "/filler"); err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			s.waitLog(t, "recording again")
+			took := time.Since(begun)
+			if took > recordAgain {
+				t.Errorf("recording again after %v", took)
+			}
+			at := f.sent.Load()
+			eventually(t, longest, "more media", func() bool { return f.sent.Load() > at+1500 })
+			f.end()
+			last := rcv.wait(t, "on_dvr", "s", 2)
+			if !strings.Contains(last.text("error"), "before it: no space left on device: ") {
+				t.Errorf("on_dvr says %s", last.body)
+			}
+			wantWholeFile(t, dir+"/"+strings.TrimPrefix(last.text("file"), "./rec/"))
+			if lines := s.matching(0, "recording failed"); len(lines) != 1 {
+				t.Errorf("%d lines: %q", len(lines), lines)
+			}
+			select {
+			case err := <-played:
+				t.Errorf("the player: %v", err)
+			default:
+			}
+			other.undisturbed(t, before)
+			t.Logf("recording again after %v", took.Round(time.Millisecond))
+		})
+	}
+}
+
+// fill takes all the room that a file system has.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 64 << 10; size > 0; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	f.Sync()
+}
+
+// wantWholeFile checks a complete recording.
+func wantWholeFile(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if rep, err := flv.Scan(f); err != nil || !rep.Whole() {
+		t.Errorf("%s: %+v, %v", path, rep, err)
+	}
+}
+
+// TestDV18: a place that cannot be written to stops neither the start nor the
+// stream. One line says which, who and why; recording is tried every ten seconds.
+func TestDV18(t *testing.T) {
+	t.Parallel()
+	rcv := newReceiver(t)
+	s := startServer(t, defaultVhost(hooks(rcv, "on_dvr"), recordTo("./rec/[app]/[stream].flv")))
+	if err := os.WriteFile(s.dir+"/rec", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check := exec.Command(srsBinary, "-t", "-c", s.conf)
+	check.Dir = s.dir
+	if out, err := check.CombinedOutput(); err != nil || !strings.Contains(string(out), "nothing can be recorded there at the moment") {
+		t.Errorf("-t: %v\n%s", err, out)
+	}
+	s.stop(t, 15)
+	s = s.again(t)
+	s.waitLog(t, "dvr_path ./rec/.* not a directory .*as uid 0.*ReadWritePaths=")
+	f := feed(t, s.url("live/s"))
+	player := playWith(t, s.url("live/s"))
+	line := s.waitLog(t, "recording failed")
+	for _, part := range []string{"path=./rec/live/s.flv", "uid=0", "not a directory", "ReadWritePaths="} {
+		if !strings.Contains(line, part) {
+			t.Errorf("%q is not in %s", part, line)
+		}
+	}
+	for range 50 {
+		if _, err := player.ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(s.dir + "/rec"); err != nil {
+		t.Fatal(err)
+	}
+	s.waitLog(t, "recording again")
+	f.end()
+	if c := rcv.wait(t, "on_dvr", "s", 1); !strings.Contains(c.text("error"), "before it: not a directory") {
+		t.Errorf("on_dvr says %s", c.body)
+	}
+	wantWholeFile(t, s.dir+"/rec/live/s.flv")
+	if lines := s.matching(0, "recording failed"); len(lines) != 1 {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+}
+
+// TestDV22: while a hundred streams begin a new file in the same second, each
+// second, players of another notice nothing, and no frame is missing.
+func TestDV22(t *testing.T) {
+	const streams = 100
+	rcv := newReceiver(t)
+	s := startServer(t, vhost("localhost"), defaultVhost(hooks(rcv, "on_dvr"),
+		block("dvr", "enabled on;", "dvr_plan segment;", "dvr_duration 1;", "dvr_path ./rec/[stream].[timestamp].flv;")))
+	other := startCanary(t, s, "canary/c")
+	before := other.over(t, 50)
+	var feeders []*feeder
+	for i := range streams {
+		feeders = append(feeders, feed(t, s.url(fmt.Sprintf("live/s%d", i))))
+	}
+	other.atLeast(t, 125)
+	other.undisturbed(t, before)
+	for _, f := range feeders {
+		f.end()
+	}
+	rcv.until(t, "the last files", func() bool {
+		_, err := os.Stat(s.dir + "/rec")
+		left := 0
+		for _, name := range recordings(t, s.dir+"/rec") {
+			if strings.HasSuffix(name, ".tmp") && strings.HasPrefix(name, "s") {
+				left++
+			}
+		}
+		return err == nil && left == 0
+	})
+	for _, c := range rcv.of("on_dvr", "") {
+		if c.text("error") != "" {
+			t.Errorf("on_dvr says %s", c.body)
+		}
+	}
+	t.Logf("%d files", len(rcv.of("on_dvr", "")))
+}

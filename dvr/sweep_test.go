@@ -1,0 +1,113 @@
+package dvr
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/flv"
+)
+
+// TestDV07 has system calls fail, one kind at a time: the n-th and those of that
+// kind that follow for a while. Whatever fails, the recording goes on when the
+// disk does, every file there is is whole, and no frame is missing that nobody
+// was told of. The calls fail in a process of its own under strace.
+func TestDV07(t *testing.T) {
+	if os.Getenv("DVR_TEST_SWEEP") != "" {
+		sweep(t)
+		return
+	}
+	turns := []int{1, 3, 8}
+	if text := os.Getenv("DVR_SWEEP"); text != "" { // make stress
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns = nil
+		for i := range n {
+			turns = append(turns, i+1)
+		}
+	}
+	errnos := []string{"EIO", "EROFS", "EDQUOT", "EACCES"}
+	for i, call := range []string{"openat", "write", "pwrite64", "fdatasync", "fsync", "renameat2", "mkdirat"} {
+		for j, n := range turns {
+			t.Run(fmt.Sprintf("%s %d", call, n), func(t *testing.T) {
+				if call == "mkdirat" {
+					n += 2 // behind the test's own directory
+				}
+				errno := errnos[(i+j)%len(errnos)]
+				dir := t.TempDir()
+				cmd := exec.Command("strace", "-f", "-qq", "-o", dir+"/strace.log", "-e", "trace="+call,
+					"-e", fmt.Sprintf("inject=%s:error=%s:when=%d..%d", call, errno, n, n+2), os.Args[0], "-test.run=^TestDV07$")
+				cmd.Env = append(os.Environ(), "DVR_TEST_SWEEP="+dir)
+				out, err := cmd.CombinedOutput()
+				if _, failed := os.Lstat(dir + "/passed"); failed != nil {
+					t.Errorf("%s: %v\n%s", errno, err, out)
+				}
+			})
+		}
+	}
+}
+
+// sweep records while calls fail. Its verdict is a link: writing may fail.
+func sweep(t *testing.T) {
+	dir := os.Getenv("DVR_TEST_SWEEP")
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv", segments(2))
+		s.run()
+		const frames = 60 * 25
+		f := s.start("x")
+		f.send(videoHeader)
+		for i := range uint32(frames) {
+			tag := inter(i * 40)
+			if i%25 == 0 {
+				tag = key(i * 40)
+			}
+			f.send(tag)
+			time.Sleep(40 * time.Millisecond) // of the bubble
+		}
+		f.unpublish()
+		time.Sleep(12 * retryAfter)
+		synctest.Wait()
+		have, lost := 0, 0
+		for _, ev := range s.events() {
+			if ev.Size > 0 {
+				for _, tag := range s.read(ev).tags {
+					if flv.Sniff(tag.Type, tag.Data)&flv.VideoFrame != 0 {
+						have++
+					}
+				}
+			}
+			lost += lostIn(ev.Error)
+		}
+		for _, name := range s.files() {
+			if !strings.HasSuffix(name, ".flv") {
+				t.Errorf("left: %s", name)
+			}
+		}
+		// strace counts the calls of each thread, so a failing disk may seem to last.
+		if have+lost != frames {
+			t.Errorf("%d frames recorded, %d lost of %d\n%s", have, lost, frames, s.log())
+		}
+	})
+	if !t.Failed() {
+		os.Symlink("yes", dir+"/passed") // a call that is left alone
+	}
+}
+
+// lostIn adds up what an error says of lost frames.
+func lostIn(text string) (n int) {
+	words := strings.Fields(text)
+	for i, word := range words {
+		if strings.HasPrefix(word, "frames") && i > 0 {
+			lost, _ := strconv.Atoi(words[i-1])
+			n += lost
+		}
+	}
+	return n
+}
