@@ -74,6 +74,9 @@ func (r *Recorder) unmark(before time.Time) {
 // announce tells of a file, and has its mark removed some time later.
 func (r *Recorder) announce(c claim, ev hook.Event) {
 	r.Tell(ev)
+	if !r.heard(ev.Vhost) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.marks = append(r.marks, pendingMark{c, time.Now()})
@@ -203,7 +206,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		}
 		m.facts = who
 	}
-	m.Recovered, m.Duration, m.Size = true, rep.Duration(), rep.Size
+	m.Recovered, m.Duration, m.Size, m.heard = true, rep.Duration(), rep.Size, r.heard(m.Vhost)
 	if err := rep.Repair(f); err != nil {
 		return rep, m, place{}, err
 	}

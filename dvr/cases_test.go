@@ -36,7 +36,7 @@ func TestDV16(t *testing.T) {
 	const hours5 = 5 * 3600 * 1000
 	f.append(key(hours5), now)
 	f.append(inter(hours5+40), now)
-	to, err := f.complete(facts{})
+	to, err := f.complete(facts{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

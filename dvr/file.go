@@ -92,7 +92,7 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 		f.fail(err)
 	}
 	if err := f.err; err != nil {
-		_, completing := f.complete(who)
+		_, completing := f.complete(who, false)
 		return nil, errors.Join(err, completing)
 	}
 	return f, nil
@@ -171,7 +171,7 @@ func (f *file) fail(err error) error {
 // is empty. That the medium fails is in f.err and keeps the file from its name
 // only when the metadata cannot be written: then it is to be completed later. The
 // error returned says that there is no file of that name.
-func (f *file) complete(who facts) (place, error) {
+func (f *file) complete(who facts, heard bool) (place, error) {
 	defer f.os.Close()
 	if f.err == nil {
 		f.flush()
@@ -186,7 +186,7 @@ func (f *file) complete(who facts) (place, error) {
 		return place{}, err
 	}
 	f.fail(datasync(f.os))
-	to, err := f.claim.publish(f.os, f.mark(who))
+	to, err := f.claim.publish(f.os, f.mark(who, heard))
 	if to.name != "" {
 		f.fail(err)
 		return to, nil
@@ -195,8 +195,8 @@ func (f *file) complete(who facts) (place, error) {
 }
 
 // mark is what is to be announced.
-func (f *file) mark(who facts) mark {
-	return mark{facts: who, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall()}
+func (f *file) mark(who facts, heard bool) mark {
+	return mark{facts: who, heard: heard, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall()}
 }
 
 // shortfall says what a file lacks, empty for nothing.

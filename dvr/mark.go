@@ -13,7 +13,7 @@ import (
 )
 
 // done is behind the name of a mark: a small file that says what is to be
-// announced. It is there from before the recording gets its name until a moment
+// announced, if anybody hears of it. It is there from before the recording gets its name until a moment
 // after on_dvr was told, so that no crash in between loses the announcement:
 //
 //	x.flv.tmp            a recording under way, or left by a killed server
@@ -33,6 +33,8 @@ type mark struct {
 	Size      int64         `json:"size"`
 	Error     string        `json:"error,omitempty"`
 	Recovered bool          `json:"-"`
+
+	heard bool // somebody is told: the vhost has a URL for on_dvr
 }
 
 // event is its on_dvr.

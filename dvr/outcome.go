@@ -152,9 +152,10 @@ func (r *recording) end() {
 		return
 	}
 	before, who := f.err, factsOf(r.turn.publisher)
+	heard := r.recorder.heard(who.Vhost)
 	var to place
 	var err error
-	r.recorder.disk(f.claim.dir, func() { to, err = f.complete(who) })
+	r.recorder.disk(f.claim.dir, func() { to, err = f.complete(who, heard) })
 	if err == nil && f.err != nil && before == nil {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}
@@ -164,7 +165,7 @@ func (r *recording) end() {
 	r.trouble.frames += f.lost
 	path := r.pathOfFile()
 	r.file, r.waitKey = nil, r.turn.settings.WaitKeyframe
-	m := f.mark(who)
+	m := f.mark(who, heard)
 	switch {
 	case to.name != "":
 		log := r.log

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,6 +99,13 @@ func (r *Recorder) settings(p live.Publisher) (conf.DVR, bool) {
 		}
 	}
 	return conf.DVR{}, false
+}
+
+// heard says whether on_dvr of a vhost goes anywhere.
+func (r *Recorder) heard(vhost string) bool {
+	return slices.ContainsFunc(r.Conf().Vhosts, func(v *conf.Vhost) bool {
+		return v.Name == vhost && v.Hooks.Enabled && len(v.Hooks.OnDVR) > 0
+	})
 }
 
 // record starts a recording of a publish whose frames open gives. It returns at

@@ -113,7 +113,7 @@ func newSite(t *testing.T, template string, change ...func(*conf.DVR)) *site {
 	config := &conf.Config{Vhosts: []*conf.Vhost{
 		{Name: "off", Enabled: true},
 		{Name: "absent", DVR: conf.DVR{Enabled: true, Path: template}},
-		{Name: "v", Enabled: true, DVR: dvr},
+		{Name: "v", Enabled: true, DVR: dvr, Hooks: conf.Hooks{Enabled: true, OnDVR: []string{"http://127.0.0.1/"}}},
 	}}
 	s.Recorder = New(Options{
 		Conf: func() *conf.Config { return config },

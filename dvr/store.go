@@ -195,7 +195,7 @@ func (c claim) presentIn(root *os.Root, f *os.File) error {
 }
 
 // publish gives the file its name and makes that durable, with a mark for the
-// time until it is announced. An existing file is never replaced, whoever made
+// time until it is announced, if anybody hears of it. An existing file is never replaced, whoever made
 // it and whenever: the next number is taken instead.
 func (c claim) publish(f *os.File, m mark) (to place, err error) {
 	err = c.within(func(root *os.Root) error {
@@ -215,7 +215,7 @@ func (c claim) publishIn(root *os.Root, f *os.File, m mark) (place, error) {
 	}
 	defer folder.Close()
 	from := c.name() + tmp
-	if info, err := f.Stat(); err == nil {
+	if info, err := f.Stat(); err == nil && m.heard {
 		m.set(root, c, inode(info)) // without it, all is well but for a crash right now
 	}
 	for number := c.number; number < maxNumbers; number++ {

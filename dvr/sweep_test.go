@@ -22,7 +22,7 @@ func TestDV07(t *testing.T) {
 		sweep(t)
 		return
 	}
-	turns := []int{1, 3, 8}
+	turns := []int{1, 4}
 	if text := os.Getenv("DVR_SWEEP"); text != "" { // make stress
 		n, err := strconv.Atoi(text)
 		if err != nil {

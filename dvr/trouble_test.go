@@ -255,7 +255,7 @@ func TestWriteFails(t *testing.T) {
 	full.Close()
 	f.os = good
 	// Nothing of it is on the disk: there is no file to complete.
-	if to, err := f.complete(facts{}); to.name != "" || err != nil {
+	if to, err := f.complete(facts{}, true); to.name != "" || err != nil {
 		t.Errorf("complete: %v, %v", to, err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "x.flv.tmp")); !errors.Is(err, fs.ErrNotExist) {
@@ -284,7 +284,7 @@ func TestDV08(t *testing.T) {
 	}
 	other.Close()
 	f.os = good
-	to, err := f.complete(facts{})
+	to, err := f.complete(facts{}, true)
 	if to.name != "x.flv" || err != nil || f.err == nil {
 		t.Errorf("complete: %v, %v; %v", to, err, f.err)
 	}

@@ -115,9 +115,10 @@ func (r *recording) follow() (turn, bool) {
 		return t, true
 	}
 	if grace := r.turn.settings.ReconnectGrace; r.file != nil && grace > 0 {
-		r.disk(r.file.settle)
-		if t, ok := r.wait(grace); ok {
-			return t, true
+		if r.disk(r.file.settle); r.file != nil {
+			if t, ok := r.wait(grace); ok {
+				return t, true
+			}
 		}
 	}
 	r.end()
