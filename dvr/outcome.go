@@ -50,7 +50,7 @@ func (r *recording) open(at uint32) bool {
 	var f *file
 	var err error
 	dir := r.recorder.dir(want.root)
-	r.recorder.disk(dir, func() {
+	r.recorder.turnover(dir, func() {
 		if s.Plan == planAppend {
 			f, err = continueFile(dir, want, r.prologue.fits, who, s.Sync)
 		}
@@ -155,7 +155,7 @@ func (r *recording) end() {
 	heard := r.recorder.heard(who.Vhost)
 	var to place
 	var err error
-	r.recorder.disk(f.claim.dir, func() { to, err = f.complete(who, heard) })
+	r.recorder.turnover(f.claim.dir, func() { to, err = f.complete(who, heard) })
 	if err == nil && f.err != nil && before == nil {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}

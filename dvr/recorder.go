@@ -38,6 +38,7 @@ const (
 	maxLags     = 512 << 20              // that all may be together
 	maxDrain    = 4096                   // frames taken at a time
 	diskCalls   = 16                     // under way at a time, per directory of a template
+	fileCalls   = 2                      // of them, those that complete and open files: a crowd that does so at once waits in line
 	flushAfter  = 400 * time.Millisecond // a byte waits no longer for the kernel
 	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
 	retryAfter  = 10 * time.Second       // between tries of a new file
@@ -69,6 +70,7 @@ type Recorder struct {
 	mu       sync.Mutex
 	closed   bool
 	slots    map[string]chan struct{} // by directory: diskCalls tokens
+	files    map[string]chan struct{} // by directory: fileCalls tokens
 	byName   map[string]*recording    // those that further publishes may enter, by turn.name
 	active   int                      // recordings that run
 	marks    []pendingMark            // oldest first
@@ -85,7 +87,7 @@ func New(o Options) *Recorder {
 	}
 	r := &Recorder{
 		Options: o, born: time.Now(), closing: make(chan struct{}),
-		slots: make(map[string]chan struct{}), byName: make(map[string]*recording),
+		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}), byName: make(map[string]*recording),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
@@ -189,16 +191,35 @@ func (r *Recorder) Close(ctx context.Context) error {
 // diskCalls run at a time for each, so that a hung disk does not cost one thread
 // per stream, and no other disk.
 func (r *Recorder) disk(dir string, call func()) {
-	r.mu.Lock()
-	slot := r.slots[dir]
-	if slot == nil {
-		slot = make(chan struct{}, diskCalls)
-		r.slots[dir] = slot
-	}
-	r.mu.Unlock()
+	slot := r.tokens(r.slots, dir, diskCalls)
 	slot <- struct{}{}
 	defer func() { <-slot }()
 	call()
+}
+
+// turnover is disk for a file that begins or ends. Many at once would keep the
+// processors from the players; while they wait, the stream keeps their frames.
+// When the server stops there is no time for that.
+func (r *Recorder) turnover(dir string, call func()) {
+	file := r.tokens(r.files, dir, fileCalls)
+	select {
+	case file <- struct{}{}:
+		defer func() { <-file }()
+	case <-r.closing:
+	}
+	r.disk(dir, call)
+}
+
+// tokens gives the n tokens of a directory.
+func (r *Recorder) tokens(of map[string]chan struct{}, dir string, n int) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := of[dir]
+	if c == nil {
+		c = make(chan struct{}, n)
+		of[dir] = c
+	}
+	return c
 }
 
 // dir is where a place's root is in the file system.

@@ -24,6 +24,7 @@ type recording struct {
 	recorder *Recorder
 	name     string        // of the publishes that may follow, see turn.name
 	arrived  chan struct{} // capacity 1: next has grown
+	phase    time.Duration // when it looks at its stream
 
 	next []turn // guarded by recorder.mu
 
@@ -46,8 +47,12 @@ type recording struct {
 	trouble  trouble
 }
 
-func newRecording(r *Recorder, name string) *recording {
-	return &recording{recorder: r, name: name, arrived: make(chan struct{}, 1)}
+// groups is how many groups of recordings look at their streams together.
+const groups = 4
+
+// newRecording makes the n-th recording.
+func newRecording(r *Recorder, name string, n int) *recording {
+	return &recording{recorder: r, name: name, arrived: make(chan struct{}, 1), phase: time.Duration(n%groups) * flushAfter / groups}
 }
 
 // timeMode is how the time line of a recording is made. The clock of each file
@@ -85,9 +90,9 @@ func (r *recording) read() {
 		if more {
 			timer.Reset(0)
 		} else {
-			// All recordings look at the same moments: a server that wakes up
-			// for one has work for all.
-			timer.Reset(wait - time.Since(r.recorder.born)%wait)
+			// Recordings look together, in a few groups: a server that wakes up
+			// for one has work for many, and yet not for all at once.
+			timer.Reset(wait - (time.Since(r.recorder.born)+r.phase)%wait)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func (r *Recorder) enter(t turn) (*recording, bool) {
 		}
 		return rec, false
 	}
-	rec := newRecording(r, name)
+	rec := newRecording(r, name, r.active)
 	r.active++
 	if name != "" && r.byName[name] == nil {
 		r.byName[name] = rec
