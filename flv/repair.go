@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 )
 
 // A Report tells what is in a file, whole or not.
@@ -25,6 +26,10 @@ func (r *Report) Whole() bool {
 	return r.Damage == nil && r.flags == Flags(r.Audio, r.Video) && (r.told || r.metadataAt == 0)
 }
 
+// durationSlack is what two programs may think differently of how long the last
+// frame lasts, seconds.
+const durationSlack = 0.2
+
 // Scan reads a file front to back. Its error is that of the medium, or
 // ErrFormat when the file is no FLV from its first bytes on; damage behind them
 // is in the report.
@@ -41,7 +46,7 @@ func Scan(from io.Reader) (*Report, error) {
 		t, err := r.Next()
 		switch {
 		case err == io.EOF:
-			rep.told = saidSize == float64(rep.Size) && saidDuration == rep.Duration().Seconds()
+			rep.told = saidSize == float64(rep.Size) && math.Abs(saidDuration-rep.Duration().Seconds()) <= durationSlack
 			return rep, nil
 		case errors.Is(err, ErrFormat) || err == io.ErrUnexpectedEOF:
 			rep.Damage = err

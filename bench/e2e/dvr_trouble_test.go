@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"srs/flv"
 )
 
@@ -92,6 +94,57 @@ func TestDV06(t *testing.T) {
 		})
 	}
 }
+
+// TestDV09: a disk that does not answer for a while costs nobody anything, and
+// when it answers everything is recorded. dvr has the form in which the memory is
+// not enough.
+func TestDV09(t *testing.T) {
+	t.Parallel()
+	const frozen = 4 * time.Second
+	rcv := newReceiver(t)
+	s, dir := onDisk(t, `truncate -s 32M "$0.img"; mkfs.ext4 -q -F "$0.img"; mount -o loop "$0.img" "$0"`, rcv)
+	other := startCanary(t, s, "canary/c")
+	f := feed(t, s.url("rec/s"))
+	eventually(t, longest, "a recording", func() bool { return f.sent.Load() > 1000 })
+	before := other.over(t, 25)
+	disk, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	if err := unix.IoctlSetInt(int(disk.Fd()), fiFreeze, 0); err != nil {
+		t.Fatalf("freeze: %v", err)
+	}
+	other.atLeast(t, int(frozen/canaryEvery))
+	if err := unix.IoctlSetInt(int(disk.Fd()), fiThaw, 0); err != nil {
+		t.Fatalf("thaw: %v", err)
+	}
+	other.undisturbed(t, before)
+	at := f.sent.Load()
+	eventually(t, longest, "more media", func() bool { return f.sent.Load() > at+500 })
+	f.end()
+	ended := rcv.wait(t, "on_dvr", "s", 1)
+	path := dir + "/" + strings.TrimPrefix(ended.text("file"), "./rec/")
+	wantWholeFile(t, path)
+	tags, err := readFLV(path)
+	if err != nil || ended.text("error") != "" {
+		t.Fatalf("%v; on_dvr says %s", err, ended.body)
+	}
+	if last := tags[len(tags)-1].Timestamp; last != f.sent.Load() {
+		t.Errorf("the recording ends at %d ms, sent were %d", last, f.sent.Load())
+	}
+	for i, tag := range tags[1:] {
+		if step := int32(tag.Timestamp - tags[i].Timestamp); step > 100 {
+			t.Errorf("%d ms are missing at %d ms", step, tag.Timestamp)
+		}
+	}
+}
+
+// Of linux/fs.h: a file system takes no changes, and takes them again.
+const (
+	fiFreeze = 0xc0045877
+	fiThaw   = 0xc0045878
+)
 
 // fill takes all the room that a file system has.
 func fill(t *testing.T, path string) {
