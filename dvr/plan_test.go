@@ -156,6 +156,18 @@ func TestDV15(t *testing.T) {
 	}
 }
 
+// TestNoKeyframeAtAll: a stream that never has one is recorded after a while.
+func TestNoKeyframeAtAll(t *testing.T) {
+	tags := []flv.Tag{videoHeader}
+	for at := uint32(0); at <= 32_000; at += 1000 {
+		tags = append(tags, inter(at))
+	}
+	files := pieces(t, tags)
+	if got := times(files); got != "h0 p0 p1000 p2000" {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestApply(t *testing.T) {
 	for _, c := range []struct {
 		apply string

@@ -43,6 +43,7 @@ const (
 	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
 	retryAfter  = 10 * time.Second       // between tries of a new file
 	closeGrace  = time.Second            // of the time for Close, to complete files of publishes that still run
+	maxHold     = 30_000                 // ms of pictures that are held back for a keyframe
 	maxLead     = 1000                   // ms that sound may come behind its picture at a cut and keep its time
 )
 

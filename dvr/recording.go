@@ -34,17 +34,19 @@ type recording struct {
 	log    *slog.Logger
 
 	// Owned by run.
-	prologue prologue
-	plan     plan
-	line     *live.Timeline
-	lineAt   uint32 // the newest time it gave
-	streamAt uint32 // and the stream's own at that tag
-	clock    clock
-	lead     int64   // ms: the next file begins this much before its first frame
-	waitKey  bool    // video is held back
-	unsaid   [2]bool // by media type: the file lacks the newest headers
-	file     *file   // nil: none is open
-	trouble  trouble
+	prologue  prologue
+	plan      plan
+	line      *live.Timeline
+	lineAt    uint32 // the newest time it gave
+	streamAt  uint32 // and the stream's own at that tag
+	clock     clock
+	lead      int64 // ms: the next file begins this much before its first frame
+	waitKey   bool  // video is held back
+	held      bool  // a picture was, and the first at this time
+	heldSince uint32
+	unsaid    [2]bool // by media type: the file lacks the newest headers
+	file      *file   // nil: none is open
+	trouble   trouble
 }
 
 // groups is how many groups of recordings look at their streams together.
@@ -141,7 +143,7 @@ func (r *recording) take(f live.Frame) {
 			return
 		}
 	}
-	if frame && f.Type == flv.TypeVideo && r.waitKey && f.Info&flv.Keyframe == 0 {
+	if frame && f.Type == flv.TypeVideo && r.heldBack(f, at) {
 		if r.trouble.errors > 0 {
 			r.miss()
 		}
@@ -176,6 +178,19 @@ func (r *recording) take(f live.Frame) {
 	if full := r.file.append(flv.Tag{Type: f.Type, Timestamp: at, Data: f.Data}, now); full {
 		r.disk(r.file.flush)
 	}
+}
+
+// heldBack says whether a picture has to wait for a keyframe. Some streams have
+// none but their first, so after a while it need not.
+func (r *recording) heldBack(f live.Frame, at uint32) bool {
+	if !r.waitKey || f.Info&flv.Keyframe != 0 {
+		r.held = false
+		return false
+	}
+	if !r.held {
+		r.held, r.heldSince = true, at
+	}
+	return int32(at-r.heldSince) < maxHold
 }
 
 // cut ends the file in front of a frame that begins the next one. Sound that

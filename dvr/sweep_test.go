@@ -39,6 +39,9 @@ func TestDV07(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %d", call, n), func(t *testing.T) {
 				errno := errnos[(i+j)%len(errnos)]
 				dir := t.TempDir()
+				if err := os.Mkdir(dir+"/site", 0o755); err != nil {
+					t.Fatal(err)
+				}
 				args := []string{"-f", "-qq", "-o", dir + "/strace.log", "-e", "trace=" + call,
 					"-e", fmt.Sprintf("inject=%s:error=%s:when=%d..%d", call, errno, n, n+2)}
 				if strings.HasSuffix(call, "at") { // in these directories only: the test itself opens files, too
