@@ -194,7 +194,9 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 	case err != nil:
 		return rep, m, place{}, err
 	}
-	switch marked, ok := readMark(root, c.name()+done); {
+	marked, ok := readMark(root, c.name()+done)
+	ok = ok && marked.Stream != ""
+	switch {
 	case known != nil:
 		m = *known
 	case ok:
@@ -207,13 +209,16 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		m.facts = who
 	}
 	m.Recovered, m.Duration, m.Size, m.heard = true, rep.Duration(), rep.Size, r.heard(m.Vhost)
+	if !ok { // else it is whole, and to write it again could cost it
+		m.set(c, f)
+	}
 	if err := rep.Repair(f); err != nil {
 		return rep, m, place{}, err
 	}
 	if err := datasync(f); err != nil {
 		return rep, m, place{}, err
 	}
-	to, err = c.publish(f, m)
+	to, err = c.publish(f)
 	return rep, m, to, err
 }
 

@@ -38,6 +38,7 @@ type file struct {
 	missedFor string
 
 	buf      []byte      // whole tags that the kernel has not got
+	anchored bool        // its name is on the disk, too
 	unsynced time.Time   // since when the disk lacks something; zero: it does not
 	size     int64       // up to the end of the last whole tag in the kernel
 	sum      flv.Summary // of those tags
@@ -157,7 +158,11 @@ func (f *file) sync() error {
 	if err := datasync(f.os); err != nil {
 		return f.fail(err)
 	}
-	return f.fail(f.claim.present(f.os))
+	if err := f.claim.present(f.os); err != nil || f.anchored {
+		return f.fail(err)
+	}
+	f.anchored = true
+	return f.fail(f.claim.anchor())
 }
 
 func (f *file) fail(err error) error {
@@ -182,11 +187,15 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.err != nil { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
+	f.mark(who, heard).set(f.claim, f.os)
 	if err := f.metadata.Complete(f.os, metadataAt, &f.sum, f.size); err != nil {
 		return place{}, err
 	}
 	f.fail(datasync(f.os))
-	to, err := f.claim.publish(f.os, f.mark(who, heard))
+	if f.claim.made && !f.anchored {
+		f.fail(f.claim.anchor())
+	}
+	to, err := f.claim.publish(f.os)
 	if to.name != "" {
 		f.fail(err)
 		return to, nil

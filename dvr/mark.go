@@ -45,21 +45,30 @@ func (m *mark) event(cwd string, to place) hook.Event {
 	return ev
 }
 
-// set writes the mark of a claim. It is not synced: when a power cut takes what
-// is in it, its name alone still says that something is to be announced.
-func (m mark) set(root *os.Root, c claim, inode uint64) error {
-	m.Inode = inode
+// set writes the mark of a claim for its file, while the file still has its note:
+// so one of the two says who has published, whenever the server is killed.
+// Without a mark all is well but for a crash between a file's name and its on_dvr,
+// so nothing is made of errors. It is not synced: when a power cut takes what is
+// in it, its name alone still says that something is to be announced.
+func (m mark) set(c claim, f *os.File) {
+	info, err := f.Stat()
+	if err != nil || !m.heard {
+		return
+	}
+	m.Inode = inode(info)
 	text, err := json.Marshal(m)
 	if err != nil {
-		return err
+		return
 	}
-	f, err := root.OpenFile(c.name()+done, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if err != nil {
+	c.within(func(root *os.Root) error {
+		f, err := root.OpenFile(c.name()+done, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = f.Write(text)
 		return err
-	}
-	defer f.Close()
-	_, err = f.Write(text)
-	return err
+	})
 }
 
 // readMark reads a mark, false when there is none. It may be empty.

@@ -449,5 +449,6 @@ func TestCloseGivesUp(t *testing.T) {
 		}
 		close(hung)
 		<-f.closed
+		synctest.Wait()
 	})
 }

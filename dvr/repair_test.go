@@ -152,6 +152,19 @@ func TestMarks(t *testing.T) {
 			}
 			n.Settle()
 		}
+		// Killed when the mark was made and nothing was in it yet.
+		write(t, dir+"/rec/live/y.flv.tmp", whole)
+		write(t, dir+"/rec/live/y.flv"+done, "")
+		early := again(t, dir)
+		early.run()
+		synctest.Wait()
+		if ev := early.only(); ev.File != "rec/live/y.flv" || ev.ClientID != 1 || ev.Stream != "x" {
+			t.Errorf("%+v", ev)
+		}
+		early.Settle()
+		if err := os.Remove(dir + "/rec/live/y.flv"); err != nil {
+			t.Fatal(err)
+		}
 		// Without the file there is nothing to announce.
 		write(t, dir+"/rec/live/x.flv"+done, string(mark))
 		if err := os.Rename(dir+"/rec/live/x.flv", dir+"/taken.flv"); err != nil {

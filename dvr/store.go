@@ -30,6 +30,7 @@ type claim struct {
 	dir    string // the place's root in the file system
 	want   place  // as the template says
 	number int    // which of want's choices it has
+	made   bool   // folders were made for it
 }
 
 func (c claim) name() string { return c.want.numbered(c.number).name }
@@ -62,6 +63,8 @@ func createOnce(dir string, want place) (claim, *os.File, error) {
 	}
 	defer root.Close()
 	if folder := path.Dir(want.name); folder != "." {
+		_, err := root.Lstat(folder)
+		c.made = err != nil
 		if err := root.MkdirAll(folder, 0o775); err != nil {
 			return c, nil, err
 		}
@@ -170,6 +173,22 @@ func (c claim) present(f *os.File) error {
 	return c.within(func(root *os.Root) error { return c.presentIn(root, f) })
 }
 
+// anchor makes the way to the file durable: what is in a file is of no use when a
+// power cut takes its name.
+func (c claim) anchor() error {
+	return c.within(func(root *os.Root) error {
+		for folder := path.Dir(c.name()); ; folder = path.Dir(folder) {
+			f, err := root.Open(folder)
+			if err == nil {
+				err = errors.Join(f.Sync(), f.Close())
+			}
+			if err != nil || folder == "." {
+				return err
+			}
+		}
+	})
+}
+
 // within makes a call below the claim's directory.
 func (c claim) within(call func(root *os.Root) error) error {
 	return spare.with(func() error {
@@ -194,18 +213,17 @@ func (c claim) presentIn(root *os.Root, f *os.File) error {
 	return err
 }
 
-// publish gives the file its name and makes that durable, with a mark for the
-// time until it is announced, if anybody hears of it. An existing file is never replaced, whoever made
+// publish gives the file its name and makes that durable. An existing file is never replaced, whoever made
 // it and whenever: the next number is taken instead.
-func (c claim) publish(f *os.File, m mark) (to place, err error) {
+func (c claim) publish(f *os.File) (to place, err error) {
 	err = c.within(func(root *os.Root) error {
-		to, err = c.publishIn(root, f, m)
+		to, err = c.publishIn(root, f)
 		return err
 	})
 	return to, err
 }
 
-func (c claim) publishIn(root *os.Root, f *os.File, m mark) (place, error) {
+func (c claim) publishIn(root *os.Root, f *os.File) (place, error) {
 	if err := c.presentIn(root, f); err != nil {
 		return place{}, err
 	}
@@ -215,9 +233,6 @@ func (c claim) publishIn(root *os.Root, f *os.File, m mark) (place, error) {
 	}
 	defer folder.Close()
 	from := c.name() + tmp
-	if info, err := f.Stat(); err == nil && m.heard {
-		m.set(root, c, inode(info)) // without it, all is well but for a crash right now
-	}
 	for number := c.number; number < maxNumbers; number++ {
 		to := c.want.numbered(number)
 		err := renameNew(folder, path.Base(from), path.Base(to.name))
