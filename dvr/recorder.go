@@ -12,10 +12,13 @@
 // its reader skips, and the file has a gap; on an error the file is completed
 // with what it has, and another one is tried every ten seconds.
 //
+// Beside the recordings a caretaker (Start) repairs what a killed server has left
+// and completes what could not be completed, and a janitor removes old files.
+//
 // Which publishes share a file is in turn.go, what goes into which file in
 // recording.go and plan.go, what becomes of it in outcome.go; file.go has the
-// bytes, path.go the names, and store.go is the only place that touches
-// directories.
+// bytes, path.go the names, mark.go what keeps an announcement from getting lost,
+// and store.go is the only place that touches directories.
 package dvr
 
 import (
