@@ -99,7 +99,10 @@ func (r *recording) disk(call func() error) {
 		r.end()
 	} else if r.trouble.errors > 0 && r.file.sum.Frames > 0 {
 		r.log.Info("recording again", "path", r.pathOfFile(), "errors", r.trouble.errors, "lost", r.trouble.frames)
-		r.trouble = trouble{missed: r.trouble.missed}
+		if r.trouble.missed > 0 { // pictures that waited for a keyframe while there was sound
+			r.file.missed, r.file.missedFor = r.file.missed+r.trouble.missed, r.trouble.last
+		}
+		r.trouble = trouble{}
 	}
 }
 
@@ -108,13 +111,13 @@ func (r *recording) disk(call func() error) {
 // try is in a while. A repeated error is one line.
 func (r *recording) failed(path string, err error) {
 	now := time.Now()
-	wait := retryAfter
+	wait, retry := retryAfter, "in "+retryAfter.String()
 	if now.Sub(r.trouble.failed) > retryAfter && !lasting(err) {
-		wait = 0
+		wait, retry = 0, "with the next frames"
 	}
 	if text := cause(err); text != r.trouble.last {
 		r.trouble.last = text
-		r.log.Error("recording failed", "path", path, "uid", os.Getuid(), "error", err.Error(), "retry", wait,
+		r.log.Error("recording failed", "path", path, "uid", os.Getuid(), "error", err.Error(), "retry", retry,
 			"hint", "under systemd see ReadWritePaths=")
 	}
 	r.trouble.errors++
