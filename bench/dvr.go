@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +14,12 @@ import (
 	"time"
 )
 
-// ddBlock is what the yardstick writes at a time, bytes.
-const ddBlock = 64 << 10
+// The yardstick: what it writes at a time, bytes, and how often it runs in a
+// round; the fastest run counts.
+const (
+	ddBlock = 64 << 10
+	ddRuns  = 3
+)
 
 // A dvrBench is a run of the subcommand dvr: what recording costs a server. In
 // each round the same streams are relayed without recording, relayed and
@@ -119,9 +124,16 @@ func (b *dvrBench) round(ctx context.Context, of *comparison) error {
 	if err := b.gather(dir); err != nil {
 		return err
 	}
-	cpu, err := b.dd(ctx, dir)
-	b.yardstick = append(b.yardstick, cpu)
-	return err
+	least := math.Inf(1) // what it takes depends on the memory the kernel finds
+	for range ddRuns {
+		cpu, err := b.dd(ctx, dir)
+		if err != nil {
+			return err
+		}
+		least = min(least, cpu)
+	}
+	b.yardstick = append(b.yardstick, least)
+	return nil
 }
 
 // gather puts the recordings into one file. What was measured must be among them.
