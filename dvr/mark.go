@@ -13,13 +13,14 @@ import (
 )
 
 // done is behind the name of a mark: a small file that says what is to be
-// announced, if anybody hears of it. It is there from before the recording gets its name until a moment
-// after on_dvr was told, so that no crash in between loses the announcement:
+// announced, if anybody hears of it. It is there from before the recording gets
+// its name until a moment after on_dvr was told, so that no crash in between
+// loses the announcement:
 //
-//	x.flv.tmp            a recording under way, or left by a killed server
+//	x.flv.tmp               a recording under way, or left by a killed server
 //	x.flv.tmp, x.flv.done   about to be complete
-//	x.flv, x.flv.done    complete, perhaps not announced
-//	x.flv                announced
+//	x.flv, x.flv.done       complete, perhaps not announced
+//	x.flv                   announced
 const (
 	done        = ".done"
 	maxMarkSize = 64 << 10
