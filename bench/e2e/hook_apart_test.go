@@ -73,13 +73,14 @@ func TestHK11(t *testing.T) {
 	var now, most atomic.Int32
 	open := make(chan struct{})
 	rcv.script("on_publish", func(call) reply {
-		most.Store(max(most.Load(), now.Add(1)))
+		for n, old := now.Add(1), most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
 		return reply{until: open}
 	})
 	s := startServer(t, defaultVhost(hooks(rcv, "on_publish", fmt.Sprintf("workers %d;", workers), fmt.Sprintf("queue %d;", queue))))
 	go func() {
 		for range 1000 {
-			if len(s.matching(0, "on_publish refused action=.*hook.overload")) >= publishers-workers-queue {
+			if now.Load() >= workers && len(s.matching(0, "on_publish refused action=.*hook.overload")) >= publishers-workers-queue {
 				break
 			}
 			<-time.After(10 * time.Millisecond)
