@@ -9,7 +9,6 @@
 package live
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"srs/flv"
@@ -38,6 +37,7 @@ type block struct {
 	firstSeq  uint64 // sequence number of entry 0
 	base      uint64 // bytes of the stream before this block
 	chunkSize int
+	memory    *memory
 	class     int    // pool it returns to, or -1
 	buf       []byte // whole messages, each from its type 0 header on
 	index     []entry
@@ -70,49 +70,6 @@ func (e *entry) wireTime() uint32 {
 	return e.line
 }
 
-// Block sizes. A stream begins with small blocks and doubles them while they
-// fill faster than growBelow, so that a thousand slow streams stay small.
-const (
-	minBlock   = 4 << 10
-	maxBlock   = 64 << 10 // of a stream's usual blocks
-	maxPooled  = 1 << 20  // a larger block, for one large message, is garbage afterwards
-	growBelow  = 500      // milliseconds of stream time in a block
-	shrinkOver = 4000     // likewise
-	indexRatio = 256      // bytes of block per index entry
-)
-
-// blockPools holds free blocks by size: class i has minBlock << i bytes.
-var blockPools [9]sync.Pool
-
-// blocksAlive counts the blocks that somebody holds: a leak shows here.
-var blocksAlive atomic.Int64
-
-// newBlock returns an empty block for at least size bytes, with one reference.
-// Size 0 gives a block without room, the end of a chain nobody writes to yet.
-func newBlock(size int) *block {
-	blocksAlive.Add(1)
-	if size == 0 {
-		b := &block{class: -1}
-		b.refs.Store(1)
-		return b
-	}
-	class, room := 0, minBlock
-	for room < size && room < maxPooled {
-		class, room = class+1, room<<1
-	}
-	if room < size {
-		b := &block{class: -1, buf: make([]byte, size), index: make([]entry, 1)}
-		b.refs.Store(1)
-		return b
-	}
-	b, _ := blockPools[class].Get().(*block)
-	if b == nil {
-		b = &block{class: class, buf: make([]byte, room), index: make([]entry, max(16, room/indexRatio))}
-	}
-	b.refs.Store(1)
-	return b
-}
-
 // retain adds a reference. The caller must hold one already, or hold
 // Stream.mu while the stream does.
 func (b *block) retain() *block {
@@ -135,17 +92,6 @@ func (b *block) release() {
 		next := b.next.Load()
 		b.free()
 		b = next
-	}
-}
-
-func (b *block) free() {
-	blocksAlive.Add(-1)
-	poison(b.buf)
-	b.next.Store(nil)
-	b.count.Store(0)
-	if b.class >= 0 {
-		b.used, b.n = 0, 0
-		blockPools[b.class].Put(b)
 	}
 }
 

@@ -12,7 +12,7 @@ func TestNewBlock(t *testing.T) {
 		{0, 0, -1}, {1, 4 << 10, 0}, {4 << 10, 4 << 10, 0}, {4<<10 + 1, 8 << 10, 1}, {64 << 10, 64 << 10, 4},
 		{1 << 20, 1 << 20, 8}, {1<<20 + 1, 1<<20 + 1, -1},
 	} {
-		b := newBlock(c.size)
+		b := newBlock(new(memory), c.size)
 		if len(b.buf) != c.room || b.class != c.class {
 			t.Errorf("%d: %d bytes of class %d", c.size, len(b.buf), b.class)
 		}
@@ -27,9 +27,9 @@ func TestNewBlock(t *testing.T) {
 // goes at once, without recursion.
 func TestChainIsFreed(t *testing.T) {
 	before := blocksAlive.Load()
-	first := newBlock(1)
+	first := newBlock(new(memory), 1)
 	for b, i := first, 0; i < 10_000; i++ {
-		next := newBlock(1)
+		next := newBlock(new(memory), 1)
 		b.next.Store(next)
 		b = next
 	}
@@ -57,7 +57,7 @@ func TestReferencesAreChecked(t *testing.T) {
 					t.Errorf("%s: no panic", name)
 				}
 			}()
-			f(newBlock(0))
+			f(newBlock(new(memory), 0))
 		}()
 	}
 }

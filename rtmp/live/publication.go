@@ -140,7 +140,7 @@ func (p *Publication) extend(size int, line uint32) {
 			p.class >>= 1
 		}
 	}
-	b := newBlock(max(size, p.class))
+	b := newBlock(&s.registry.memory, max(size, p.class))
 	b.epoch, b.chunkSize = p.epoch, p.settings.ChunkSize
 	p.link(b)
 	p.blockLine = line
@@ -150,6 +150,7 @@ func (p *Publication) extend(size int, line uint32) {
 		r.sweepLocked(p.bytes)
 	}
 	s.mu.Unlock()
+	s.registry.watch()
 }
 
 // link makes b the stream's tail. The old tail keeps a reference on it.
@@ -208,7 +209,7 @@ func (p *Publication) Close() {
 	s.active, s.current = false, nil
 	s.lastLine = p.line.Newest()
 	s.mu.Unlock()
-	end := newBlock(0)
+	end := newBlock(&s.registry.memory, 0)
 	end.epoch = p.epoch + 1
 	p.link(end)
 	close(p.over)

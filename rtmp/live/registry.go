@@ -22,6 +22,7 @@ type Watcher interface {
 // Registry holds the streams that somebody publishes or waits for.
 type Registry struct {
 	watchers []Watcher // static after construction
+	memory   memory
 
 	mu      sync.Mutex
 	streams map[Key]*Stream

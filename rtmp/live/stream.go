@@ -109,7 +109,7 @@ func (p *prologue) with(typ uint8, info flv.Info, body []byte) *prologue {
 }
 
 func newStream(r *Registry, key Key) *Stream {
-	s := &Stream{registry: r, key: key, tail: newBlock(0)}
+	s := &Stream{registry: r, key: key, tail: newBlock(&r.memory, 0)}
 	s.tail.epoch = 1 // of the first publication
 	return s
 }

@@ -140,6 +140,14 @@ func appendSetChunkSize(dst []byte, size int) []byte {
 	return chunk.Append(dst, chunk.Message{CSID: csidControl, Type: chunk.TypeSetChunkSize, Body: body}, chunk.DefaultSize)
 }
 
+// mostLag is how many bytes a player may lag behind at all.
+func (s *Stream) mostLag() int64 {
+	if s.registry.memory.tight.Load() {
+		return tightLag
+	}
+	return maxLagBytes
+}
+
 // Lagging reports whether the player is so far behind that it should Skip.
 func (p *Subscriber) Lagging() bool {
 	if p.paused || !p.pos.step() {
@@ -148,7 +156,7 @@ func (p *Subscriber) Lagging() bool {
 	s := p.stream
 	newest, key := s.newestBytes.Load(), s.keyBytes.Load()
 	lag := int64(newest - p.pos.bytes())
-	if lag > maxLagBytes {
+	if lag > s.mostLag() {
 		return true
 	}
 	if s.keySeq.Load() <= p.pos.seq() {
@@ -179,7 +187,7 @@ func (p *Subscriber) Skip(own []byte) (_ []byte, skipped uint64) {
 	switch m := &s.mark; {
 	case m.block != nil && m.seq >= from:
 		to, headers, key = position{block: m.block, entry: m.entry}, m.headers, false
-	case lag > maxLagBytes:
+	case lag > s.mostLag():
 	case m.block == nil && s.keySeq.Load() > from: // and the run behind it is not kept
 	default:
 		return own, 0

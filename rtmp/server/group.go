@@ -10,7 +10,7 @@ import (
 // as many parts as are worth it, one part after the other.
 const (
 	spreadParts   = 16
-	spreadPlayers = 64 // of a part, at least
+	spreadPlayers = 256 // of a part, at least
 )
 
 // group is the players of one stream that one loop serves. They are told of

@@ -88,7 +88,7 @@ func TestQueue(t *testing.T) {
 
 // TestSpread: in each turn of merging every player has its part, in one part.
 func TestSpread(t *testing.T) {
-	for _, c := range []struct{ players, parts int }{{1, 1}, {127, 1}, {128, 2}, {1000, 15}, {1024, 16}, {18_000, 16}} {
+	for _, c := range []struct{ players, parts int }{{1, 1}, {511, 1}, {512, 2}, {1000, 3}, {4096, 16}, {18_000, 16}} {
 		g := &group{players: make([]*player, c.players)}
 		if g.parts() != c.parts {
 			t.Errorf("%d players in %d parts, not %d", c.players, g.parts(), c.parts)

@@ -4,6 +4,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // When memory is given back to the system. The runtime would do it by itself,
@@ -14,6 +16,15 @@ const (
 	trimEvery    = 10 * time.Second // at most this often
 	sessionBytes = 16 << 10         // what a connection holds besides half messages, about
 )
+
+// ringMemory is how many bytes all streams may keep: a quarter of the machine's.
+func ringMemory() int64 {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 1 << 30
+	}
+	return max(int64(info.Totalram)*int64(info.Unit)/4, 64<<20)
+}
 
 // trimmer gives memory back some time after much was let go of.
 type trimmer struct {

@@ -83,6 +83,11 @@ func New(o Options) (*Server, error) {
 	s.ids.Store(o.FirstID)
 	s.lines.log = o.Log
 	s.gates, s.endGates = context.WithCancel(context.Background())
+	limit := ringMemory()
+	o.Registry.Bound(limit, func(held int64) {
+		s.lines.warn("ring.full", "streams keep more than a quarter of the memory: new players of those with the longest GOPs wait for a keyframe, players that lag skip",
+			"held", held, "limit", limit, "reason", "ring.full")
+	})
 	for range runtime.GOMAXPROCS(0) {
 		x, err := newLoop(s)
 		if err != nil {
