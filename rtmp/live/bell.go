@@ -37,9 +37,8 @@ type Due struct {
 	Merged bool // it is the merging that the configuration asks for
 }
 
-// Bell tells one listener of a stream that there is something new: a sender
-// for all its players of the stream, or a Reader. It is rung by the
-// publisher, and only while it is armed:
+// Bell tells one listener of a stream, for all its players there, that there is
+// something new. It is rung by the publisher, and only while it is armed:
 //
 //	silent --Arm--> armed --something for later--> held --something at once--> silent
 //	                  '--------------something at once----------------------------'
@@ -67,9 +66,6 @@ func (b *Bell) Arm() { b.state.Store(bellArmed) }
 // Hold has it ring only for what is to be passed on at once: the listener will
 // look by itself for the rest.
 func (b *Bell) Hold() { b.state.Store(bellHeld) }
-
-// Silence takes Arm back.
-func (b *Bell) Silence() { b.state.Store(bellSilent) }
 
 func (b *Bell) strike(d Due) {
 	state := b.state.Load()

@@ -1,11 +1,9 @@
 package live
 
 import (
-	"context"
 	"io"
 	"slices"
 	"sync"
-	"time"
 
 	"srs/flv"
 )
@@ -18,18 +16,11 @@ type Frame struct {
 	Gap     bool     // tags before this one were passed over: the reader lagged
 }
 
-// readHold is how long a Reader that has been woken lets more come: one
-// wake-up for several tags.
-const readHold = 50 * time.Millisecond
-
 // Reader gives the tags of one publication, from its first to its last, to a
-// subscriber that is no player. Next and Close belong to one goroutine.
+// subscriber that is no player. Poll and Close belong to one goroutine.
 type Reader struct {
-	stream *Stream // nil: at the end from the start
-	bell   *Bell
-	woken  chan struct{} // capacity 1
+	stream *Stream       // nil: at the end from the start
 	over   chan struct{} // closed at the publication's end
-	hold   *time.Timer
 	epoch  uint64
 	buf    []byte
 
@@ -51,14 +42,7 @@ func (p *Publication) NewReader(maxLag int) *Reader {
 	}
 	s.users++
 	s.registry.mu.Unlock()
-	r := &Reader{stream: s, epoch: p.epoch, maxLag: int64(maxLag), woken: make(chan struct{}, 1), over: p.over}
-	r.bell = NewBell(func(Due) {
-		select {
-		case r.woken <- struct{}{}:
-		default:
-		}
-	})
-	s.Hang(r.bell)
+	r := &Reader{stream: s, epoch: p.epoch, maxLag: int64(maxLag), over: p.over}
 	s.mu.Lock()
 	r.pos = s.tailLocked()
 	s.readers = append(s.readers, r)
@@ -82,7 +66,6 @@ func (r *Reader) Close() {
 		return
 	}
 	s := r.stream
-	s.TakeDown(r.bell)
 	s.mu.Lock()
 	s.readers = slices.DeleteFunc(s.readers, func(o *Reader) bool { return o == r })
 	s.mu.Unlock()
@@ -99,50 +82,10 @@ func (r *Reader) endLocked() {
 	}
 }
 
-// Next waits for a tag. Its data is valid until the next call. After the
-// publication's last tag the error is io.EOF.
-func (r *Reader) Next(ctx context.Context) (Frame, error) {
-	for {
-		f, ok, err := r.Poll()
-		if ok || err != nil {
-			return f, err
-		}
-		r.bell.Arm()
-		f, ok, err = r.Poll() // what came before the publisher could see us wait
-		if ok || err != nil {
-			r.bell.Silence()
-			return f, err
-		}
-		if err := r.wait(ctx); err != nil {
-			return Frame{}, err
-		}
-	}
-}
-
-// wait is until something has come, and a little longer.
-func (r *Reader) wait(ctx context.Context) error {
-	select {
-	case <-r.woken:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if r.hold == nil {
-		r.hold = time.NewTimer(readHold)
-	} else {
-		r.hold.Reset(readHold)
-	}
-	select {
-	case <-r.hold.C:
-	case <-r.over:
-		r.hold.Stop()
-	case <-ctx.Done():
-		r.hold.Stop()
-	}
-	return nil // with an end of ctx the next call has what came
-}
-
-// Poll is Next without the waiting: it reports false when there is no tag at the
-// moment. Whoever polls now and then costs the publisher nothing.
+// Poll returns the next tag, or false when there is none at the moment. Its data
+// is valid until the next call. After the publication's last tag the error is
+// io.EOF. Nobody is woken for a tag: who polls now and then, and once more when
+// Over is closed, costs the publisher nothing.
 func (r *Reader) Poll() (Frame, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

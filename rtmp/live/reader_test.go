@@ -1,13 +1,10 @@
 package live
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"srs/flv"
@@ -15,15 +12,14 @@ import (
 )
 
 // read takes all tags that are there and returns them in words, a gap as "|".
+// end is io.EOF where the publication is over.
 func read(t testing.TB, r *Reader, end error) []string {
 	t.Helper()
-	over, cancel := context.WithCancel(context.Background())
-	cancel()
 	var words []string
 	for {
-		f, err := r.Next(over)
-		if err != nil {
-			if !errors.Is(err, end) {
+		f, ok, err := r.Poll()
+		if !ok {
+			if err != end {
 				t.Errorf("the reading ends with %v, want %v", err, end)
 			}
 			return words
@@ -55,7 +51,7 @@ func TestReaderReadsItsPublication(t *testing.T) {
 	want(t, read(t, readers[0], io.EOF), "meta1@0/5 video1@0/5 key@0/1000 inter@40/1040 inter@80/1080")
 	want(t, read(t, readers[0], io.EOF), "")
 	want(t, read(t, middle, io.EOF), "inter@80/1080")
-	want(t, read(t, readers[1], context.Canceled), "sound@120/9")
+	want(t, read(t, readers[1], nil), "sound@120/9")
 	next.Close()
 	want(t, read(t, readers[1], io.EOF), "")
 	for _, rd := range append(readers, middle) {
@@ -105,8 +101,8 @@ func TestReaderPayload(t *testing.T) {
 				body := []byte(strings.Repeat(string(rune('a'+i)), n))
 				p.Write(flv.Tag{Type: flv.TypeVideo, Timestamp: time, Data: body})
 				clear(body) // it is the caller's again
-				f, err := rd.Next(context.Background())
-				if err != nil || f.Timestamp != time || string(f.Data) != strings.Repeat(string(rune('a'+i)), n) {
+				f, ok, err := rd.Poll()
+				if !ok || err != nil || f.Timestamp != time || string(f.Data) != strings.Repeat(string(rune('a'+i)), n) {
 					t.Fatalf("chunk size %d, %d bytes at %d: got %d bytes at %d, %v", size, n, time, len(f.Data), f.Timestamp, err)
 				}
 			}
@@ -116,50 +112,22 @@ func TestReaderPayload(t *testing.T) {
 	}
 }
 
-// TestReaderWaits and is woken by the publisher, with a little patience for
-// more, by the end and by its context.
-func TestReaderWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		checkLeaks(t)
-		p := start(t, NewRegistry(), usual())
-		rd := p.NewReader(1 << 20)
-		var got []string
-		done := make(chan struct{})
-		begun := time.Now()
-		go func() {
-			defer close(done)
-			for {
-				f, err := rd.Next(context.Background())
-				got = append(got, fmt.Sprintf("%d:%d:%v", time.Since(begun).Milliseconds(), f.Type, err))
-				if err != nil {
-					return
-				}
-			}
-		}()
-		synctest.Wait()
-		p.Write(sound(9))
-		time.Sleep(100 * time.Millisecond)
-		p.Write(key(9))
-		time.Sleep(100 * time.Millisecond)
-		p.Close()
-		<-done
-		want(t, got, "50:8:<nil> 150:9:<nil> 200:0:EOF")
-		rd.Close()
-
-		p = start(t, NewRegistry(), usual())
-		rd = p.NewReader(1 << 20)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if _, err := rd.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
-		}
-		p.Write(key(9)) // the reader can go on after that
-		if f, err := rd.Next(context.Background()); err != nil || f.Type != flv.TypeVideo {
-			t.Error(err)
-		}
-		p.Close()
-		rd.Close()
-	})
+// TestReaderOver: it is said when the publication ends; what is left can be
+// read then.
+func TestReaderOver(t *testing.T) {
+	checkLeaks(t)
+	p := start(t, NewRegistry(), usual())
+	rd := p.NewReader(1 << 20)
+	write(p, at(0, key(9)))
+	select {
+	case <-rd.Over():
+		t.Error("it is over already")
+	default:
+	}
+	p.Close()
+	<-rd.Over()
+	want(t, read(t, rd, io.EOF), "key@0/0")
+	rd.Close()
 }
 
 // TestReaderLags: the publisher moves a reader on that does not come, to the newest
@@ -179,7 +147,7 @@ func TestReaderLags(t *testing.T) {
 			p := start(t, NewRegistry(), usual())
 			rd := p.NewReader(c.maxLag)
 			write(p, at(0, key(40_000)), at(40, inter(40_000)), at(80, key(40_000)), at(120, inter(40_000)), at(130, sound(9)))
-			want(t, read(t, rd, context.Canceled), c.words)
+			want(t, read(t, rd, nil), c.words)
 			p.Close()
 			want(t, read(t, rd, io.EOF), "")
 			rd.Close()
@@ -195,7 +163,7 @@ func TestReaderGapHasHeaders(t *testing.T) {
 	rd := p.NewReader(100_000)
 	write(p, at(0, videoHeader("1")), at(0, audioHeader("1")), at(0, key(40_000)), at(40, inter(40_000)),
 		at(80, videoHeader("2")), at(80, key(40_000)), at(120, inter(40_000)))
-	want(t, read(t, rd, context.Canceled), "|audio1@80/80 video2@80/80 key@80/80 inter@120/120")
+	want(t, read(t, rd, nil), "|audio1@80/80 video2@80/80 key@80/80 inter@120/120")
 	p.Close()
 	want(t, read(t, rd, io.EOF), "")
 	rd.Close()

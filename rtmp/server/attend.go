@@ -186,7 +186,7 @@ func (x *loop) move() {
 	later := x.moves[:0]
 	for _, c := range x.moves {
 		switch {
-		case c.slot < 0: // it is over
+		case c.slot < 0, c.home == nil: // it is over
 		case c.queued:
 			later = append(later, c)
 		default:
@@ -344,6 +344,7 @@ func (x *loop) end(c *session, err error) {
 		c.gone = true
 		return
 	}
+	c.home = nil
 	if c.player != nil && c.player.group != nil {
 		x.dismiss(c.player)
 	}
