@@ -381,12 +381,12 @@ func (p *process) reload() {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
 	}
+	p.force.Store(force) // before the journal is taken up: it asks for the rules
 	if force.hooks {
 		if err := p.hooks.OpenJournal(old.JournalDir); err != nil {
 			p.log.Error("reload: callbacks will not survive a restart", "error", err.Error())
 		}
 	}
-	p.force.Store(force)
 	p.warn(config)
 	for _, c := range []struct {
 		name    string
@@ -396,6 +396,7 @@ func (p *process) reload() {
 		{"pid", old.PidFile != config.PidFile},
 		{"work_dir", old.WorkDir != config.WorkDir},
 		{"server_id", old.ServerID != config.ServerID},
+		{"send_engine", old.SendEngine != config.SendEngine},
 		{"journal_dir", old.JournalDir != config.JournalDir},
 	} {
 		if c.changed {

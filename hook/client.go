@@ -186,7 +186,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		ep.tallies[ev.Action.index()].count(o, time.Since(started))
 	}()
 	if r := await(ctx, place.turn, failing, "earlier events of this client are not delivered yet"); r != nil {
-		return r
+		return r.pending()
 	}
 	if r := e.awaitEnds(ctx, ep, ev); r != nil {
 		return r

@@ -82,8 +82,8 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusa
 		}
 		failing := ep.failing
 		e.mu.Unlock()
-		if r := await(ctx, heard, failing, "the last end of the stream is not delivered yet"); r != nil {
-			return r
+		if r := await(ctx, heard, failing, "the end of the stream's last publish is not delivered yet (on_unpublish)"); r != nil {
+			return r.pending()
 		}
 	}
 	return nil

@@ -105,7 +105,7 @@ func TestAskWaitsForTell(t *testing.T) {
 			c.Tell(event(OnStop, 1, "s"))
 		}
 		started = time.Now()
-		wantReason(t, c.Ask(t.Context(), event(OnPlay, 1, "s")), ReasonTimeout)
+		wantReason(t, c.Ask(t.Context(), event(OnPlay, 1, "s")), ReasonPending)
 		if time.Since(started) != 10*time.Second {
 			t.Errorf("after %v", time.Since(started))
 		}
@@ -222,7 +222,7 @@ func TestUnpublishPending(t *testing.T) {
 		<-time.After(4 * time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		wantReason(t, e.Client().Ask(ctx, event(OnPublish, 2, "s")), ReasonTimeout)
+		wantReason(t, e.Client().Ask(ctx, event(OnPublish, 2, "s")), ReasonPending)
 		// One attempt was made and failed after 10 s: the way is free.
 		if err := e.Client().Ask(t.Context(), event(OnPublish, 2, "s")); err != nil {
 			t.Error(err)

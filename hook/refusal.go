@@ -19,6 +19,7 @@ const (
 	ReasonRefused     = "hook.refused"      // no connection: URL, name, address
 	ReasonTLS         = "hook.tls"          // no connection: certificate, handshake
 	ReasonBreaker     = "hook.breaker"      // the endpoint has failed again and again: it was not called
+	ReasonPending     = "hook.end_pending"  // an earlier end must be delivered first, and is not: it was not called
 	ReasonOverload    = "hook.overload"     // too many gates wait for this endpoint
 	ReasonCanceled    = "hook.canceled"     // the caller gave up
 	ReasonClosed      = "hook.closed"       // the engine is closing
@@ -47,6 +48,15 @@ func (r *Refusal) undecided() bool {
 		return r.Status >= 500 || retryable(r.Status)
 	}
 	return false
+}
+
+// pending says what a timeout was that came before anybody was asked: nothing
+// says that the endpoint fails, so that on_fail does not apply.
+func (r *Refusal) pending() *Refusal {
+	if r.Reason == ReasonTimeout {
+		r.Reason = ReasonPending
+	}
+	return r
 }
 
 // owed reports whether the end is owed although nobody said yes: the question

@@ -197,6 +197,33 @@ func TestAllowOnFail(t *testing.T) {
 	})
 }
 
+// TestAllowNeverUnasked: on_fail does not let in whom nobody was asked about,
+// because an earlier end is not delivered yet.
+func TestAllowNeverUnasked(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		if c.Action == OnUnpublish {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		io.WriteString(w, "0")
+	}
+	r := all("http://h/")
+	r.AllowOnFail, r.Timeout = true, 2*time.Second
+	bubble(t, Options{Rules: rulesOf(r)}, h, func(t *testing.T, e *Engine) {
+		first := e.Client()
+		if err := first.Ask(t.Context(), event(OnPublish, 1, "s")); err != nil {
+			t.Fatal(err)
+		}
+		first.Tell(event(OnUnpublish, 1, "s"))
+		time.Sleep(100 * time.Millisecond)
+		if got := reason(t, e.Client().Ask(t.Context(), event(OnPublish, 2, "s"))); got != ReasonPending {
+			t.Errorf("%q", got)
+		}
+		if got := reason(t, e.Client().Ask(t.Context(), event(OnPublish, 3, "other"))); got != "" {
+			t.Errorf("another stream: %q", got)
+		}
+	})
+}
+
 // Whoever said yes before a later URL refused hears the end; the others do not.
 func TestTakenBack(t *testing.T) {
 	first, second, third := newLedger(t, nil), newLedger(t, func(w http.ResponseWriter, _ call) { io.WriteString(w, "1") }), newLedger(t, nil)
