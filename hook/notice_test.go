@@ -111,7 +111,7 @@ func TestAskWaitsForTell(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		wantReason(t, c.Ask(ctx, event(OnPlay, 1, "s")), ReasonTimeout)
+		wantReason(t, c.Ask(ctx, event(OnPlay, 1, "s")), ReasonPending)
 	})
 }
 
