@@ -46,7 +46,7 @@ func (c *session) connected(cmd *rtmp.Command) {
 	})
 	c.out = rtmp.AppendCommand(c.out, c.chunkSize, 0, rtmp.CommandOnBWDone, 0.0, amf0Null)
 	c.state = stateConnected
-	c.log.Info("client connected", "ip", c.ip, "vhost", c.vhost.Name, "app", c.app, "page", maskURL(c.pageURL))
+	c.info("client connected", "ip", c.ip, "vhost", c.vhost.Name, "app", c.app, "page", maskURL(c.pageURL))
 }
 
 func (c *session) refuseConnect(cmd *rtmp.Command, code, text string, err error) error {

@@ -64,7 +64,7 @@ func (c *session) play(vhost *conf.Vhost, arg string) {
 	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePlayReset, "Playing and resetting stream.", details)
 	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePlayStart, "Started playing stream.", details)
 	c.out = rtmp.AppendData(c.out, c.chunkSize, "|RtmpSampleAccess", true, true)
-	c.log.Info("play started", "ip", c.ip, "vhost", vhost.Name, "app", name.App, "stream", name.Stream, "param", maskParam(name.Param))
+	c.info("play started", "ip", c.ip, "vhost", vhost.Name, "app", name.App, "stream", name.Stream, "param", maskParam(name.Param))
 }
 
 // pause stops and resumes a player; elsewhere it means nothing.
@@ -126,5 +126,5 @@ func (c *session) endPlay(err error) {
 	if p.skips > 0 {
 		args = append(args, "skips", p.skips, "skipped", p.skipped)
 	}
-	c.log.Info("play ended", args...)
+	c.info("play ended", args...)
 }

@@ -47,7 +47,7 @@ func (p *player) skip() {
 	c.server.counts.skips.Add(1)
 	c.server.counts.skipped.Add(skipped)
 	if p.skips == 1 {
-		c.log.Warn("slow player skipped to the newest keyframe; further skips are counted",
+		c.warn("slow player skipped to the newest keyframe; further skips are counted",
 			"ip", c.ip, "app", c.wanted.App, "stream", c.wanted.Stream, "skipped", skipped)
 	}
 }

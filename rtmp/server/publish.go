@@ -91,7 +91,7 @@ func (c *session) begin(ev hook.Event, vhost *conf.Vhost, reserved *live.Reserva
 		{Key: "code", Value: rtmp.CodePublishStart}, {Key: "description", Value: "Started publishing stream."},
 	})
 	c.out = rtmp.AppendStatus(c.out, c.chunkSize, "status", rtmp.CodePublishStart, "Started publishing stream.")
-	c.log.Info("publish started", "ip", c.ip, "vhost", vhost.Name, "app", ev.App, "stream", ev.Stream, "param", maskParam(ev.Param))
+	c.info("publish started", "ip", c.ip, "vhost", vhost.Name, "app", ev.App, "stream", ev.Stream, "param", maskParam(ev.Param))
 }
 
 // streamName finds out which stream a publish or play means.
@@ -224,6 +224,6 @@ func (c *session) endPublish(err error) {
 			reason = e.reason
 		}
 	}
-	c.log.Info("publish ended", "ip", c.ip, "vhost", p.event.Vhost, "app", p.event.App, "stream", p.event.Stream,
+	c.info("publish ended", "ip", c.ip, "vhost", p.event.Vhost, "app", p.event.App, "stream", p.event.Stream,
 		"reason", reason, "took", time.Since(p.begun).Round(time.Millisecond).String())
 }

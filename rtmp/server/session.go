@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -69,7 +70,6 @@ type session struct {
 	ip     string
 	fd     int
 	hooks  *hook.Client
-	log    *slog.Logger
 	begun  time.Time
 
 	kicked atomic.Pointer[ending] // set by kick, by any goroutine
@@ -129,7 +129,7 @@ func newSession(s *Server, fd int, ip string, id uint64) *session {
 	now := time.Now()
 	c := &session{
 		server: s, id: id, fd: fd, ip: ip, hooks: s.Hooks.Client(),
-		log: s.Log.With("client", id), begun: now, chunkSize: chunk.DefaultSize,
+		begun: now, chunkSize: chunk.DefaultSize,
 		slot: -1, deadline: now.Add(handshakeTime),
 	}
 	c.appointment.session = c
@@ -304,6 +304,13 @@ func (c *session) tellReason(err error) string {
 	}
 }
 
+func (c *session) info(text string, args ...any) { c.line(slog.LevelInfo, text, args) }
+func (c *session) warn(text string, args ...any) { c.line(slog.LevelWarn, text, args) }
+
+func (c *session) line(level slog.Level, text string, args []any) {
+	c.server.Log.Log(context.Background(), level, text, append([]any{"client", c.id}, args...)...)
+}
+
 // logEnd writes the one line about the end of a connection.
 func (c *session) logEnd(err error) {
 	reason := reasonOf(err)
@@ -321,6 +328,6 @@ func (c *session) logEnd(err error) {
 	case c.state == stateHandshake: // port scans and health checks come in crowds
 		c.server.lines.write(slog.LevelInfo, reason, "client gone", append([]any{"client", c.id}, args...)...)
 	default:
-		c.log.Info("client gone", args...)
+		c.info("client gone", args...)
 	}
 }
