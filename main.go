@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -75,14 +74,7 @@ Signals:
 
 `
 
-// gcPercent keeps the heap small: in steady state next to nothing is allocated,
-// so that collecting more often costs nothing that can be measured.
-const gcPercent = 50
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "api-server":

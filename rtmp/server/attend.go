@@ -106,7 +106,7 @@ func (x *loop) attend(c *session) {
 func (x *loop) consume(c *session, b []byte) {
 	if c.state == stateHandshake {
 		var err error
-		if b, err = c.shakeHands(b); err != nil {
+		if b, err = c.shakeHands(b, x.random); err != nil {
 			x.end(c, err)
 			return
 		}

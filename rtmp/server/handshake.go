@@ -1,7 +1,6 @@
 package server
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
 	"syscall"
@@ -26,8 +25,8 @@ type shake struct {
 
 // shakeHands takes C0, C1 and C2, answers, and returns what is behind them. The
 // first byte is looked at alone, so that a browser or a TLS client is told off
-// at once.
-func (c *session) shakeHands(b []byte) ([]byte, error) {
+// at once. What is random in the answer need not be secret.
+func (c *session) shakeHands(b []byte, random io.Reader) ([]byte, error) {
 	h := &c.shake
 	if len(b) == 0 {
 		return nil, nil
@@ -49,7 +48,7 @@ func (c *session) shakeHands(b []byte) ([]byte, error) {
 			b = b[rtmp.HelloSize:]
 		}
 		uptime := uint32(time.Since(c.server.started).Milliseconds())
-		answer, _, err := rtmp.AnswerHello(hello[:rtmp.HelloSize], uptime, rand.Reader)
+		answer, _, err := rtmp.AnswerHello(hello[:rtmp.HelloSize], uptime, random)
 		if err != nil {
 			return nil, end(reasonHSVersion, err.Error())
 		}

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	crypto "crypto/rand"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
@@ -42,15 +44,14 @@ const (
 //  5. what clients send, and sockets that have room again
 //
 // Socket calls are raw: they cannot block, and Go's scheduler need not know.
-// Waiting is Go's: on a channel, while a second goroutine watches the epoll set.
+// Waiting is Go's: the epoll set is itself a descriptor of Go's poller.
 type loop struct {
 	// Static after construction.
 	server *Server
 	epoll  int
-	set    *os.File      // the epoll set, for Go's poller
-	bell   chan struct{} // capacity 1: ends the loop's wait
-	watch  chan struct{} // capacity 1: the watcher is to say when a socket is ready
-	ready  chan int      // capacity 1: it says how many are in seen
+	set    *os.File        // the epoll set, for Go's poller
+	raw    syscall.RawConn // of set
+	bell   int             // eventfd: ends the loop's wait
 	done   chan struct{}
 
 	asleep atomic.Bool
@@ -61,27 +62,26 @@ type loop struct {
 	quit  bool
 
 	// Owned by the loop's goroutine.
-	slots    []slot
-	free     []int32
-	groups   map[*live.Stream]*group
-	times    timetable
-	inbox    []*session // taken from mail, not looked at yet
-	work     queue[*group]
-	again    queue[*session] // have more than fits into a round
-	moves    []*session      // to other loops
-	events   [maxEvents]unix.EpollEvent
-	seen     [maxEvents]unix.EpollEvent // the watcher's while it watches
-	watching bool
-	timer    *time.Timer
-	alarm    time.Time // what timer is set to; zero: it is not
-	swept    time.Time
-	now      time.Time
-	worked   time.Time // since when it has not let others run
-	runs     live.Runs
-	scratch  []byte // for what a client gets beside them
-	out      output
-	batch    *batch         // nil: each send is a call
-	in       [64 << 10]byte // what was read last
+	slots   []slot
+	free    []int32
+	groups  map[*live.Stream]*group
+	times   timetable
+	inbox   []*session // taken from mail, not looked at yet
+	work    queue[*group]
+	again   queue[*session] // have more than fits into a round
+	moves   []*session      // to other loops
+	events  [maxEvents]unix.EpollEvent
+	n       int       // of them
+	alarm   time.Time // the read deadline of set; zero: there is none
+	swept   time.Time
+	now     time.Time
+	worked  time.Time // since when it has not let others run
+	runs    live.Runs
+	scratch []byte // for what a client gets beside them
+	out     output
+	batch   *batch         // nil: each send is a call
+	in      [64 << 10]byte // what was read last
+	random  *rand.ChaCha8  // for handshakes
 }
 
 // slot is a place for a session. The generation tells an event for the one
@@ -91,28 +91,40 @@ type slot struct {
 	generation int32
 }
 
+// bellSlot is the slot number of the eventfd.
+const bellSlot = -1
+
 func newLoop(s *Server) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	unix.SetNonblock(epoll, true) // or Go's poller does not take it
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err == nil { // at every ring, which need not be read therefore
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: bellSlot})
+	}
+	if err != nil {
+		unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
 	x := &loop{
 		server: s, epoll: epoll, set: os.NewFile(uintptr(epoll), "epoll"),
-		bell: make(chan struct{}, 1), watch: make(chan struct{}, 1), ready: make(chan int, 1), done: make(chan struct{}),
-		groups: make(map[*live.Stream]*group), timer: time.NewTimer(time.Hour),
+		bell: bell, done: make(chan struct{}), groups: make(map[*live.Stream]*group),
 	}
-	x.timer.Stop()
-	raw, err := x.set.SyscallConn()
-	if err != nil {
+	var seed [32]byte
+	crypto.Read(seed[:])
+	x.random = rand.NewChaCha8(seed)
+	if x.raw, err = x.set.SyscallConn(); err != nil {
 		x.set.Close()
+		unix.Close(bell)
 		return nil, os.NewSyscallError("epoll", err)
 	}
 	if x.batch, err = newBatch(s.Engine); err != nil && len(s.loops) == 0 { // said once
 		s.Log.Log(context.Background(), s.engineLevel(), "io_uring is not available, players are sent to with a call each",
 			"send_engine", s.Engine, "error", err.Error())
 	}
-	go x.watchSockets(raw)
+	runtime.AddCleanup(x, func(bell int) { unix.Close(bell) }, bell) // not before the last who may ring is through
 	go x.run()
 	return x, nil
 }
@@ -145,22 +157,18 @@ func (x *loop) ring(g *group, d live.Due) {
 // rouse ends the loop's wait, if it waits.
 func (x *loop) rouse() {
 	if x.asleep.Load() && x.asleep.CompareAndSwap(true, false) {
-		select {
-		case x.bell <- struct{}{}:
-		default: // one that it has not heard yet does as well
-		}
+		rawRing(x.bell)
 	}
 }
 
 func (x *loop) run() {
 	defer close(x.done)
-	defer x.set.Close() // ends the watcher, too
+	defer x.set.Close()
 	defer func() {
 		if x.batch != nil {
 			x.batch.ring.close()
 		}
 	}()
-	defer close(x.watch)
 	var mail []*session
 	var rings []ring
 	for {
@@ -225,19 +233,23 @@ func (x *loop) busy() bool {
 
 // wait takes socket events, and waits for something to do if there is nothing.
 func (x *loop) wait() {
-	events := x.events[:rawEpoll(x.epoll, x.events[:])]
-	if len(events) == 0 && !x.busy() {
+	if x.busy() {
+		x.n = rawEpoll(x.epoll, x.events[:])
+	} else {
 		x.asleep.Store(true)
 		x.mu.Lock()
 		idle := len(x.mail) == 0 && len(x.rings) == 0 && !x.quit
 		x.mu.Unlock()
-		if idle {
-			events = x.seen[:x.park()]
+		if x.n = 0; idle {
+			x.park()
 		}
 		x.asleep.Store(false)
 		x.now = time.Now()
 	}
-	for _, e := range events {
+	for _, e := range x.events[:x.n] {
+		if e.Fd == bellSlot {
+			continue
+		}
 		s := x.slots[e.Fd]
 		if s.session == nil || s.generation != e.Pad {
 			continue
@@ -251,14 +263,8 @@ func (x *loop) wait() {
 	}
 }
 
-// park waits until somebody rouses the loop, sockets are ready or a time has
-// come. It returns how many the watcher has seen; those may have been attended
-// to since, when it was late.
-func (x *loop) park() (seen int) {
-	if !x.watching {
-		x.watching = true
-		x.watch <- struct{}{}
-	}
+// park waits until sockets are ready, somebody rouses the loop or a time has come.
+func (x *loop) park() {
 	var due time.Time
 	if len(x.slots) > len(x.free) {
 		due = x.swept.Add(sweepEvery)
@@ -266,37 +272,21 @@ func (x *loop) park() (seen int) {
 	if t := x.times.next(); !t.IsZero() && (due.IsZero() || t.Before(due)) {
 		due = t
 	}
-	if due != x.alarm {
-		if x.alarm = due; due.IsZero() {
-			x.timer.Stop()
-		} else {
-			x.timer.Reset(max(0, time.Until(due)))
-		}
+	// A deadline that is earlier than it need be only makes the loop look once more.
+	if due.IsZero() != x.alarm.IsZero() || due.Before(x.alarm) || !x.alarm.IsZero() && !x.now.Before(x.alarm) {
+		x.alarm = due
+		x.set.SetReadDeadline(due)
 	}
-	select {
-	case <-x.bell:
-	case seen = <-x.ready:
-		x.watching = false
-	case <-x.timer.C:
-		x.alarm = time.Time{}
-	}
-	x.worked = time.Now()
-	return seen
-}
-
-// watchSockets tells the loop, each time it asks for that, which sockets of its
-// set are ready.
-func (x *loop) watchSockets(raw syscall.RawConn) {
-	for range x.watch {
-		n := 0
-		look := func(uintptr) bool {
-			n = rawEpoll(x.epoll, x.seen[:])
-			return n > 0
+	waited := false
+	x.raw.Read(func(uintptr) bool { // an error is the deadline's
+		x.n = rawEpoll(x.epoll, x.events[:])
+		if x.n == 0 {
+			waited = true
 		}
-		if raw.Read(look) != nil {
-			return // the set is closed
-		}
-		x.ready <- n
+		return x.n > 0
+	})
+	if waited {
+		x.worked = time.Now()
 	}
 }
 

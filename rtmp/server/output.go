@@ -66,6 +66,12 @@ func rawEpoll(fd int, events []unix.EpollEvent) int {
 	return n
 }
 
+// rawRing writes to an eventfd.
+func rawRing(fd int) {
+	one := uint64(1)
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one))
+}
+
 func result(n, _ uintptr, err unix.Errno) (int, unix.Errno) {
 	if err != 0 {
 		return 0, err
