@@ -139,9 +139,16 @@ func (e *Engine) TellFile(ev Event) {
 }
 
 // rulesOf returns the rules for calls about a vhost's notices: those in force,
-// with their secrets and TLS options; for a vhost that is gone the defaults.
-func (e *Engine) rulesOf(vhost string) *Rules {
-	if r, _ := e.rules(vhost); r != nil {
+// with their secrets and TLS options; where hooks are off or the vhost is gone
+// those that were last in force, as far as they are known.
+func (e *Engine) rulesOf(vhost string, last *Rules) *Rules {
+	r, _ := e.rules(vhost)
+	switch {
+	case r.on():
+		return r
+	case last != nil:
+		return last
+	case r != nil:
 		return r
 	}
 	return &Rules{}

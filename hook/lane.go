@@ -7,8 +7,9 @@ import "container/list"
 type lane struct {
 	vhost       string
 	ep          *endpoint
-	items       int // whose lane it is
-	workers     int // of the rules that came last
+	items       int    // whose lane it is
+	rules       *Rules // that came last
+	workers     int    // of them
 	running     int
 	first, last *line // ready
 }
@@ -42,13 +43,13 @@ func (l *lane) unlist(ln *line) {
 }
 
 // laneLocked finds the lane of a vhost's notices to an endpoint.
-func (e *Engine) laneLocked(ep *endpoint, vhost string, workers int) *lane {
+func (e *Engine) laneLocked(ep *endpoint, vhost string, rules *Rules) *lane {
 	l := ep.lanes[vhost]
 	if l == nil {
 		l = &lane{vhost: vhost, ep: ep}
 		ep.lanes[vhost] = l
 	}
-	l.workers = workers
+	l.rules, l.workers = rules, rules.workers()
 	return l
 }
 

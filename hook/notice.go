@@ -77,7 +77,7 @@ func (e *Engine) queueLocked(n notice) {
 		if await == (endKey{}) && n.ev.Action == OnUnpublish {
 			await = endKey{stream: e.hash(stream)}
 		}
-		it.lane = e.laneLocked(ep, stream.vhost, n.rules.workers())
+		it.lane = e.laneLocked(ep, stream.vhost, n.rules)
 		e.addLocked(ep, it, e.lineOf(n.ev.Action, n.ev.ClientID, stream), await)
 	}
 	for e.loose.Len() > maxLoose || e.looseBytes > maxLooseBytes {
@@ -165,7 +165,10 @@ func (e *Engine) deliver(ln *line) {
 		e.unreadable(ln, err)
 		return
 	}
-	rules := e.rulesOf(rec.Stream.vhost)
+	e.mu.Lock()
+	last := it.lane.rules
+	e.mu.Unlock()
+	rules := e.rulesOf(rec.Stream.vhost, last)
 	ctx, cancel := context.WithTimeout(e.notices, rules.timeout())
 	defer cancel()
 	started := time.Now()

@@ -143,7 +143,7 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 		}
 		e.journal.Hold(n.place)
 		ep := e.endpointLocked(e.targetLocked(n.URL).key)
-		it.lane = e.laneLocked(ep, n.Stream.vhost, e.rulesOf(n.Stream.vhost).workers())
+		it.lane = e.laneLocked(ep, n.Stream.vhost, e.rulesOf(n.Stream.vhost, nil))
 		e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), await(n.Action, n.Client))
 		waiting++
 	}
