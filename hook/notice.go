@@ -174,7 +174,7 @@ func (e *Engine) deliver(ln *line) {
 	started := time.Now()
 	a, refusal := e.call(ctx, t, rules, rec.ID, rec.Body)
 	took := time.Since(started)
-	done := refusal == nil && a.took()
+	done := a.took() && (refusal == nil || refusal.Reason == ReasonTooBig) // a body over the bound changes nothing
 	if refusal == nil {
 		refusal = a.verdict()
 	}

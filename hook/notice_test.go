@@ -276,6 +276,9 @@ func TestNoticeOutcomes(t *testing.T) {
 			w.WriteHeader(429)
 		case "/no":
 			io.WriteString(w, "1")
+		case "/big500":
+			w.WriteHeader(500)
+			w.Write(make([]byte, maxBody+1))
 		case "/big":
 			w.Write(make([]byte, maxBody+1))
 		default:
@@ -290,7 +293,8 @@ func TestNoticeOutcomes(t *testing.T) {
 		{"/ok", Counts{Told: 1, Delivered: 1}, "http hook on_stop delivered\""},
 		{"/500 /ok", Counts{Told: 2, Delivered: 1, Failed: 1}, "http hook on_stop delivered\""},
 		{"/429", Counts{Told: 1, Failed: 1}, "reason=hook.status status=429"},
-		{"/big", Counts{Told: 1, Failed: 1}, "reason=hook.too_big status=200"},
+		{"/big", Counts{Told: 1, Delivered: 1}, "reason=hook.too_big status=200"},
+		{"/big500", Counts{Told: 1, Failed: 1}, "reason=hook.too_big status=500"},
 		{"/404", Counts{Told: 1, Delivered: 1}, "answered with a refusal"},
 		{"/no /no", Counts{Told: 2, Delivered: 2}, `reason=hook.denied status=200 detail="code 1"`},
 	} {
