@@ -15,6 +15,14 @@ type Client struct {
 
 	// Guarded by engine.mu.
 	begun map[Action]*begin // what was accepted, by the action of its end
+	left  bool
+}
+
+// Leave notes that the client is gone, also while a gate is pending.
+func (c *Client) Leave() {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	c.left = true
 }
 
 // endOf names the end of a begin.
@@ -41,10 +49,10 @@ func endOf(a Action) Action {
 // last publish; those ends are moved ahead of other notices.
 //
 // After nil the caller owes the Tell of the end: on_close, on_unpublish or
-// on_stop. After a refusal it owes none, with one exception: a gate that was
-// given up (ReasonCanceled, ReasonClosed) after a request went out (Sent) may
-// have been granted, and the caller tells the end to be safe. Endpoints that
-// said yes before a later URL refused hear the end from here.
+// on_stop. After a refusal it owes none, except where Owed says so: a request
+// went out (Sent) and may have been granted, but the gate was given up
+// (ReasonCanceled, ReasonClosed), or found no answer for a client that had left.
+// Endpoints that said yes before a later URL refused hear the end from here.
 func (c *Client) Ask(ctx context.Context, ev Event) error {
 	e := c.engine
 	rules, urls := c.rules(&ev)
@@ -121,7 +129,8 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 	case refusal == nil:
 		count.Accepted++
 		c.rememberLocked(ev.Action, b)
-	case refusal.owed():
+	case refusal.owed(c.left):
+		refusal.Owed = true
 		count.Refused++
 		c.rememberLocked(ev.Action, b)
 	default:

@@ -1,7 +1,12 @@
 package hook
 
 import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
 	"testing"
+	"time"
 )
 
 // What is told of a vhost that is gone is signed as before.
@@ -28,5 +33,67 @@ func TestVhostGoneIsSigned(t *testing.T) {
 		if c.header.Get("Webhook-Signature") == "" {
 			t.Errorf("%s is not signed", c)
 		}
+	}
+}
+
+// HK-18, HK-19: a gate finds no answer. The end is owed when the client has left
+// meanwhile and the endpoint has heard of it, to whom it was asked before too.
+func TestNoAnswerForWhoLeft(t *testing.T) {
+	for _, c := range []struct {
+		path, reason string
+		left, owed   bool
+	}{
+		{"/hang", ReasonTimeout, true, true},
+		{"/hang", ReasonTimeout, false, false},
+		{"/reset", ReasonBadResponse, true, true},
+		{"/reset", ReasonBadResponse, false, false},
+		{"/big", ReasonTooBig, true, true},
+		{"/no", ReasonDenied, true, false},
+	} {
+		var ends trail
+		h := func(w http.ResponseWriter, r *http.Request, call call) {
+			switch {
+			case call.Action == OnUnpublish:
+				ends.add(call.path)
+			case call.path == "/yes":
+			case c.path == "/hang":
+				pause(r, time.Minute)
+			default:
+				pause(r, 2*time.Second)
+			}
+			switch {
+			case call.Action == OnUnpublish || call.path == "/yes":
+				io.WriteString(w, "0")
+			case c.path == "/reset":
+				panic(http.ErrAbortHandler)
+			case c.path == "/big":
+				w.Write(make([]byte, maxBody+1))
+			default:
+				io.WriteString(w, "1")
+			}
+		}
+		bubble(t, Options{Rules: rulesOf(all("http://h/yes", "http://other"+c.path))}, h, func(t *testing.T, e *Engine) {
+			client := e.Client()
+			time.AfterFunc(time.Second, func() {
+				if c.left {
+					client.Leave()
+				}
+			})
+			err := client.Ask(context.Background(), event(OnPublish, 1, "s"))
+			wantReason(t, err, c.reason)
+			var r *Refusal
+			if errors.As(err, &r); r.Owed != c.owed {
+				t.Errorf("%+v: owed %v", c, r.Owed)
+			}
+			want := "/yes" // taken back
+			if r.Owed {
+				client.Tell(event(OnUnpublish, 1, "s"))
+				want = "/yes " + c.path
+			}
+			closeNow(t, e)
+			if got := ends.String(); got != want && got != c.path+" /yes" {
+				t.Errorf("%+v: ends %q", c, got)
+			}
+		})
 	}
 }

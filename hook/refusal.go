@@ -34,6 +34,7 @@ type Refusal struct {
 	URL    string // masked; empty when no URL was at fault
 	Status int    // HTTP status, 0 when none arrived
 	Sent   bool   // a request went out: an endpoint may have said yes
+	Owed   bool   // the end must be told all the same, see Client.Ask
 	Detail string
 }
 
@@ -60,9 +61,16 @@ func (r *Refusal) pending() *Refusal {
 }
 
 // owed reports whether the end is owed although nobody said yes: the question
-// was given up when the endpoint had heard it.
-func (r *Refusal) owed() bool {
-	return r.Sent && (r.Reason == ReasonCanceled || r.Reason == ReasonClosed)
+// was given up when the endpoint had heard it, or its answer was no answer when
+// the client had left, so that nobody hears the no.
+func (r *Refusal) owed(left bool) bool {
+	switch r.Reason {
+	case ReasonCanceled, ReasonClosed:
+		return r.Sent
+	case ReasonTimeout, ReasonBadResponse, ReasonTooBig:
+		return r.Sent && left
+	}
+	return false
 }
 
 func (r *Refusal) Error() string {

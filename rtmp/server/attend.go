@@ -339,6 +339,7 @@ func (x *loop) end(c *session, err error) {
 		// The client is gone. The endpoint has a moment to answer, so that what it
 		// knows and what we tell it go together.
 		g.left = err
+		c.hooks.Leave()
 		g.grace = time.AfterFunc(leftGrace, g.cancel)
 		x.forsake(c)
 		c.gone = true

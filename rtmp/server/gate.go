@@ -84,13 +84,10 @@ func (x *loop) decided(c *session, g *gate, refusal error) {
 const leftGrace = 2 * time.Second
 
 // owed reports whether the end of what was asked for must be told: it was
-// granted, or the question was given up when the endpoint had heard it.
+// granted, or nobody knows and the endpoint had heard the question.
 func owed(refusal error) bool {
 	var r *hook.Refusal
-	if !errors.As(refusal, &r) {
-		return refusal == nil
-	}
-	return r.Sent && (r.Reason == hook.ReasonCanceled || r.Reason == hook.ReasonClosed)
+	return refusal == nil || errors.As(refusal, &r) && r.Owed
 }
 
 // asked tells the session's own end from the endpoint's no.
