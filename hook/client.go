@@ -122,6 +122,9 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 		refusal.Sent = refusal.Sent || len(yes) > 0
 		break
 	}
+	if refusal == nil {
+		e.intend(ctx, b, ev, true) // that nobody was asked changes nothing
+	}
 
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -224,6 +224,42 @@ func TestNothingOwed(t *testing.T) {
 	wantCalls(t, srv, "/ on_play 1 s", "/ on_connect 2 ", "/ on_publish 2 s")
 }
 
+// What on_fail accepted without a call owes its end as well.
+func TestMissingEndOfUnasked(t *testing.T) {
+	var up atomic.Bool
+	srv := newLedger(t, func(w http.ResponseWriter, _ call) {
+		if !up.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		io.WriteString(w, "0")
+	})
+	dir, r := t.TempDir(), all(srv.URL)
+	r.AllowOnFail = true
+	e := durable(t, dir, Options{Rules: rulesOf(r)})
+	clients := uint64(breakerFails + 5) // the last ones find the breaker open
+	for id := range clients {
+		if err := e.Client().Ask(t.Context(), event(OnPlay, id, "s")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !e.Endpoints()[0].BreakerOpen {
+		t.Error("the breaker is closed")
+	}
+	quiet(t, e)
+	left := killed(t, dir)
+	closeNow(t, e)
+	up.Store(true)
+	before := len(srv.seen())
+	closeNow(t, durable(t, left, Options{Rules: rulesOf(r)}))
+	ends := make(map[uint64]bool)
+	for _, c := range srv.seen()[before:] {
+		ends[c.ClientID] = c.Action == OnStop
+	}
+	if uint64(len(ends)) != clients {
+		t.Errorf("%d ends of %d begins", len(ends), clients)
+	}
+}
+
 // The vhost is gone at the next start: the ends go where the begin would have
 // sent them.
 func TestMissingEndsOfVhostThatIsGone(t *testing.T) {
