@@ -85,6 +85,8 @@ func (e *Engine) request(ctx context.Context, t *target, rules *Rules, id string
 	return req
 }
 
+const lateHandshake = "no TLS handshake in time"
+
 // failure names what went wrong. Once connected, the text of net/http's errors
 // may quote the endpoint, so ours replaces it.
 func failure(ctx context.Context, err error, stage int32) *Refusal {
@@ -99,7 +101,7 @@ func failure(ctx context.Context, err error, stage int32) *Refusal {
 	late := errors.As(err, &timeout) && timeout.Timeout()
 	switch {
 	case stage == stageTLS && late:
-		return &Refusal{Reason: ReasonTLS, Detail: "no TLS handshake in time"}
+		return &Refusal{Reason: ReasonTLS, Detail: lateHandshake}
 	case stage == stageTLS:
 		return &Refusal{Reason: ReasonTLS, Detail: clip(err.Error())}
 	case late:

@@ -169,7 +169,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	place := &item{turn: make(chan struct{})}
 	e.mu.Lock()
 	ep := e.endpointLocked(t.key)
-	if ep.breaker.shut(started) {
+	if ep.gateBreaker.shut(started) {
 		ep.tallies[ev.Action.index()].count(Undecided, 0)
 		e.mu.Unlock()
 		return &Refusal{Reason: ReasonBreaker}
@@ -205,7 +205,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	}
 	e.mu.Lock()
 	ticket := e.enterLocked(ep, ev.Vhost, b.rules)
-	failing = ep.failing
+	failing = ep.gateFailing
 	e.mu.Unlock()
 	if ticket == nil {
 		return &Refusal{Reason: ReasonOverload}
@@ -225,7 +225,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 // askNow makes the call of a gate and finds the verdict.
 func (e *Engine) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, body []byte) *Refusal {
 	e.mu.Lock()
-	pass := ep.breaker.admit(time.Now())
+	pass := ep.gateBreaker.admit(time.Now())
 	e.mu.Unlock()
 	if !pass {
 		return &Refusal{Reason: ReasonBreaker}
@@ -243,7 +243,8 @@ func (e *Engine) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, 
 	}
 	if r == nil || !failed {
 		e.heard(ep, true, nil)
-	} else if r.Reason != ReasonCanceled && r.Reason != ReasonClosed && t.err == nil && !rushed(r, b.rules, time.Since(started)) {
+	} else if r.Reason != ReasonCanceled && r.Reason != ReasonClosed && t.err == nil &&
+		!r.ofVhost(b.rules) && !rushed(r, b.rules, time.Since(started)) {
 		e.heard(ep, false, r)
 	}
 	if r != nil {

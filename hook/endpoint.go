@@ -14,16 +14,18 @@ type endpoint struct {
 	tallies [len(actions)]tally
 
 	// Guarded by Engine.mu.
-	breaker  breaker                  // of all calls: no answer
-	throttle breaker                  // of notices: the answer is "later"
-	failing  chan struct{}            // closed, and made anew, when a call fails and the breaker is open
-	lines    map[uint64]*line         // of clients and recordings
-	lanes    map[string]*lane         // of notices, by vhost
-	gates    map[string]*gates        // by vhost
-	ends     map[endKey]ending        // that gates may wait for
-	waits    map[endKey]chan struct{} // closed when the entry of ends goes
-	pending  int                      // notices
-	bytes    int                      // of them
+	gateBreaker breaker                  // of gates: no answer to them, or no connection at all
+	breaker     breaker                  // of notices: no answer to any call
+	throttle    breaker                  // of notices: the answer is "later"
+	gateFailing chan struct{}            // closed, and made anew, when a call fails and gateBreaker is open
+	failing     chan struct{}            // likewise breaker
+	lines       map[uint64]*line         // of clients and recordings
+	lanes       map[string]*lane         // of notices, by vhost
+	gates       map[string]*gates        // by vhost
+	ends        map[endKey]ending        // that gates may wait for
+	waits       map[endKey]chan struct{} // closed when the entry of ends goes
+	pending     int                      // notices
+	bytes       int                      // of them
 
 	oldest, newest *item // all notices, in the order they were told
 }
@@ -48,7 +50,7 @@ func (e *Engine) endpointLocked(key string) *endpoint {
 		}
 	}
 	ep = &endpoint{
-		key: key, failing: make(chan struct{}), lines: make(map[uint64]*line),
+		key: key, gateFailing: make(chan struct{}), failing: make(chan struct{}), lines: make(map[uint64]*line),
 		lanes: make(map[string]*lane), gates: make(map[string]*gates), ends: make(map[endKey]ending),
 		waits: make(map[endKey]chan struct{}),
 	}
@@ -57,7 +59,7 @@ func (e *Engine) endpointLocked(key string) *endpoint {
 }
 
 func (ep *endpoint) idle() bool {
-	return len(ep.lines)+len(ep.lanes)+len(ep.gates) == 0 && !ep.breaker.open && !ep.throttle.open
+	return len(ep.lines)+len(ep.lanes)+len(ep.gates) == 0 && !ep.gateBreaker.open && !ep.breaker.open && !ep.throttle.open
 }
 
 // targetLocked parses a URL. The cache is emptied when reloads have filled it.
@@ -102,25 +104,52 @@ func (e *Engine) passLocked(ep *endpoint, urgent bool) bool {
 	return true
 }
 
-// heardLocked notes how a call went: whether the endpoint answered at all.
-// It returns what to log.
-func (e *Engine) heardLocked(ep *endpoint, answered bool) (text string) {
+// heardLocked notes how a call went: whether the endpoint answered at all, and
+// if not, why. That notices get no answer says nothing of gates, unless there
+// was no connection. It returns what to log.
+func (e *Engine) heardLocked(ep *endpoint, gate, answered bool, why *Refusal) (text string) {
+	now := time.Now()
 	if !answered {
-		opened := ep.breaker.failed(time.Now())
-		if ep.breaker.open { // gates that wait for something here need not wait longer
+		gates := (gate || why.Reason == ReasonRefused) && ep.gateBreaker.failed(now)
+		notices := ep.breaker.failed(now)
+		if ep.gateBreaker.open { // gates that wait for something here need not wait longer
+			close(ep.gateFailing)
+			ep.gateFailing = make(chan struct{})
+		}
+		if ep.breaker.open {
 			close(ep.failing)
 			ep.failing = make(chan struct{})
 		}
-		if opened {
+		switch {
+		case gates:
 			return "http hook endpoint fails: gates are decided without it, notices wait, it is tried again now and then"
+		case notices:
+			return "http hook endpoint does not answer notices: they wait, it is tried again now and then, gates are asked as ever"
 		}
 		return ""
 	}
+	if gate && ep.breaker.open && !ep.gateBreaker.open {
+		ep.gateBreaker.worked()
+		return "" // notices have a trial of their own
+	}
+	ep.gateBreaker.worked()
 	if ep.breaker.worked() {
 		e.pumpAllLocked(ep)
 		return "http hook endpoint answers again"
 	}
 	return ""
+}
+
+// ofVhost reports whether a call failed because of what its vhost's rules say,
+// so that it must not count against the other vhosts of the endpoint.
+func (r *Refusal) ofVhost(rules *Rules) bool {
+	switch r.Reason {
+	case ReasonTLS:
+		return r.Detail != lateHandshake
+	case ReasonTimeout:
+		return rules.timeout() < time.Second
+	}
+	return false
 }
 
 // laterLocked notes how a notice was answered: taken, or "come back later",
@@ -146,7 +175,7 @@ func (e *Engine) laterLocked(ep *endpoint, took bool, after time.Duration) (text
 // heard notes how the call of a gate went.
 func (e *Engine) heard(ep *endpoint, answered bool, why *Refusal) {
 	e.mu.Lock()
-	text := e.heardLocked(ep, answered)
+	text := e.heardLocked(ep, true, answered, why)
 	e.mu.Unlock()
 	e.logEndpoint(ep, text, why)
 }

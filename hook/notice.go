@@ -184,7 +184,9 @@ func (e *Engine) deliver(ln *line) {
 	tries := ln.tries + 1
 	var change, throttled string
 	if ctx.Err() == nil || e.notices.Err() == nil {
-		change = e.heardLocked(ep, a.status != 0 || t.err != nil)
+		if answered := a.status != 0 || t.err != nil; answered || !refusal.ofVhost(rules) {
+			change = e.heardLocked(ep, false, answered, refusal)
+		}
 		if a.status != 0 {
 			throttled = e.laterLocked(ep, done, a.retryAfter)
 		}
@@ -207,6 +209,8 @@ func (e *Engine) deliver(ln *line) {
 			e.parkLocked(ln)
 		case a.status != 0:
 			e.restLocked(ln, max(backoff(tries, maxBackoff), a.retryAfter))
+		case refusal.Reason == ReasonTLS && refusal.ofVhost(rules): // no breaker slows it down
+			e.restLocked(ln, backoff(tries, maxBackoff))
 		default:
 			e.restLocked(ln, backoff(tries, maxProbe))
 		}

@@ -140,7 +140,7 @@ func (e *Engine) Endpoints() []EndpointStats {
 	now := time.Now()
 	for _, ep := range e.endpoints {
 		s := EndpointStats{
-			Endpoint: ep.key, BreakerOpen: ep.breaker.open, Throttled: ep.throttle.open,
+			Endpoint: ep.key, BreakerOpen: ep.gateBreaker.open || ep.breaker.open, Throttled: ep.throttle.open,
 			Pending: ep.pending, Bytes: ep.bytes,
 		}
 		if ep.oldest != nil {

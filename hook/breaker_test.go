@@ -1,0 +1,89 @@
+package hook
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Notices that hang say nothing of gates that are answered.
+func TestNoticesHangGatesDoNot(t *testing.T) {
+	var up atomic.Bool
+	var heard atomic.Int32
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		if c.Action == OnClose && !up.Load() {
+			pause(r, time.Minute)
+			return
+		}
+		if c.Action == OnClose {
+			heard.Add(1)
+		}
+		io.WriteString(w, "0")
+	}
+	bubble(t, Options{Rules: rulesOf(all("http://h/"))}, h, func(t *testing.T, e *Engine) {
+		for i := range uint64(4 * breakerFails) {
+			e.Client().Tell(event(OnClose, i, ""))
+		}
+		for range 100 { // over the moment when all of them time out
+			if err := e.Client().Ask(t.Context(), event(OnPlay, 1000, "s")); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(200 * time.Millisecond)
+		}
+		if !e.Endpoints()[0].BreakerOpen {
+			t.Error("notices are not held back")
+		}
+		up.Store(true)
+		<-time.After(15 * time.Second) // a trial under way, and the next
+		if n := heard.Load(); n != 4*breakerFails {
+			t.Errorf("%d notices delivered", n)
+		}
+	})
+}
+
+// One vhost's short timeout is not held against the others of its endpoint.
+func TestShortTimeoutIsOfVhost(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		pause(r, 800*time.Millisecond)
+		io.WriteString(w, "0")
+	}
+	short, usual := all("http://h/"), all("http://h/")
+	short.Timeout = 600 * time.Millisecond
+	rules := func(vhost string) (*Rules, bool) {
+		if vhost == "short" {
+			return short, true
+		}
+		return usual, true
+	}
+	bubble(t, Options{Rules: rules}, h, func(t *testing.T, e *Engine) {
+		for i := range uint64(2 * breakerFails) {
+			ev := event(OnPlay, i, "s")
+			ev.Vhost = "short"
+			wantReason(t, e.Client().Ask(t.Context(), ev), ReasonTimeout)
+		}
+		if err := e.Client().Ask(t.Context(), event(OnPlay, 1000, "s")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Nor is a certificate that one vhost does not accept.
+func TestTLSIsOfVhost(t *testing.T) {
+	rules := &Rules{}
+	for _, c := range []struct {
+		r    Refusal
+		want bool
+	}{
+		{Refusal{Reason: ReasonTLS, Detail: "x509: unknown authority"}, true},
+		{Refusal{Reason: ReasonTLS, Detail: lateHandshake}, false},
+		{Refusal{Reason: ReasonTimeout}, false},
+		{Refusal{Reason: ReasonRefused}, false},
+		{Refusal{Reason: ReasonBadResponse}, false},
+	} {
+		if got := c.r.ofVhost(rules); got != c.want {
+			t.Errorf("%+v: %v", c.r, got)
+		}
+	}
+}
