@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -86,4 +87,56 @@ func TestTLSIsOfVhost(t *testing.T) {
 			t.Errorf("%+v: %v", c.r, got)
 		}
 	}
+}
+
+// An endpoint that is back when the server stops hears all that waits for it:
+// the trial's outcome is waited for.
+func TestBackAtTheStop(t *testing.T) {
+	for _, status := range []int{0, http.StatusServiceUnavailable} { // no answer, "later"
+		var up atomic.Bool
+		var heard atomic.Int32
+		h := func(w http.ResponseWriter, r *http.Request, c call) {
+			switch {
+			case up.Load():
+				pause(r, time.Second)
+				heard.Add(1)
+				io.WriteString(w, "0")
+			case status == 0:
+				panic(http.ErrAbortHandler)
+			default:
+				w.WriteHeader(status)
+			}
+		}
+		const notices = 100
+		bubble(t, Options{Rules: rulesOf(all("http://h/"))}, h, func(t *testing.T, e *Engine) {
+			for i := range uint64(notices) {
+				ev := event(OnStop, i, "s")
+				ev.Vhost = string(rune('a' + i%3))
+				e.Client().Tell(ev)
+			}
+			<-time.After(20 * time.Second)
+			up.Store(true)
+			if err := closeWithin(t, e, 20*time.Second); err != nil || heard.Load() != notices {
+				t.Errorf("status %d: %d notices delivered, %v", status, heard.Load(), err)
+			}
+		})
+	}
+}
+
+// One that is not is given up after the trial, also when that hangs in several lanes.
+func TestNotBackAtTheStop(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request, c call) { pause(r, time.Minute) }
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(Options{Rules: rulesOf(all("http://h/"))}, newPipeNetBody(t, h).dial)
+		for i := range uint64(300) {
+			ev := event(OnStop, i, "s")
+			ev.Vhost = string(rune('a' + i%3))
+			e.Client().Tell(ev)
+		}
+		<-time.After(25 * time.Second)
+		started := time.Now()
+		if err := closeWithin(t, e, time.Hour); err == nil || time.Since(started) > 21*time.Second {
+			t.Errorf("%v after %v", err, time.Since(started))
+		}
+	})
 }

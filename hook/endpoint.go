@@ -26,6 +26,7 @@ type endpoint struct {
 	waits       map[endKey]chan struct{} // closed when the entry of ends goes
 	pending     int                      // notices
 	bytes       int                      // of them
+	underway    int                      // likewise, lines whose call is under way
 
 	oldest, newest *item // all notices, in the order they were told
 }

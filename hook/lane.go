@@ -72,6 +72,9 @@ func (e *Engine) takeLocked(l *lane) *line {
 	if ln == nil || e.aborted || l.running > l.workers {
 		return nil
 	}
+	if e.closed && l.ep.underway > 0 && l.ep.ails() {
+		return nil // how that call goes decides, see returnedLocked
+	}
 	if !e.passLocked(l.ep, ln.urgent) {
 		if e.closed {
 			e.giveUpLocked(l.ep)
@@ -80,8 +83,25 @@ func (e *Engine) takeLocked(l *lane) *line {
 	}
 	l.unlist(ln)
 	ln.state = lineRunning
+	l.ep.underway++
 	return ln
 }
+
+// returnedLocked notes that a call is over. While the engine closes, the last
+// one of an endpoint decides what becomes of the others that wait for it.
+func (e *Engine) returnedLocked(ep *endpoint) {
+	ep.underway--
+	switch {
+	case !e.closed || ep.underway > 0:
+	case ep.ails():
+		e.giveUpLocked(ep)
+	default:
+		e.pumpAllLocked(ep)
+	}
+}
+
+// ails reports whether notices are held back from an endpoint.
+func (ep *endpoint) ails() bool { return ep.breaker.open || ep.throttle.open }
 
 func (e *Engine) pumpAllLocked(ep *endpoint) {
 	for _, l := range ep.lanes {

@@ -215,6 +215,7 @@ func (e *Engine) deliver(ln *line) {
 			e.restLocked(ln, backoff(tries, maxProbe))
 		}
 	}
+	e.returnedLocked(ep)
 	e.mu.Unlock()
 	e.logNotice(rec, t, done, t.err != nil || rules.NoRetry, tries, refusal, took)
 	e.logEndpoint(ep, change, notNil(refusal, a.status == 0))
@@ -232,6 +233,7 @@ func (e *Engine) unreadable(ln *line, err error) {
 	e.log.Error(text, "action", string(ln.first.name()), "endpoint", ln.ep.key, "error", err.Error())
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	defer e.returnedLocked(ln.ep)
 	switch {
 	case lost:
 		e.finishLocked(ln.first, Dropped)
