@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,6 +21,7 @@ const (
 	stallAfter  = time.Second           // without an answer the disk counts as failing
 	batchBytes  = 1 << 20               // written at once, about
 	wasteBytes  = 16 << 20              // on disk and not held, before anything is moved
+	maxCanceled = 1024                  // in the queue, beyond as many that are not
 )
 
 // Options are what a Journal needs.
@@ -93,6 +95,7 @@ type Journal struct {
 
 	mu       sync.Mutex
 	queue    []*Entry // not written
+	canceled int      // of them, about
 	unsynced []*Entry // written to file, which is not synced yet
 	seq      uint64
 	segments []*segment // oldest first; the last one is file's if file is open
@@ -233,11 +236,24 @@ func (j *Journal) Append(e *Entry) {
 func (j *Journal) Cancel(e *Entry) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if e.state == written {
+	switch e.state {
+	case written:
 		return false
+	case canceled:
+		return true
 	}
 	e.state = canceled
+	e.Payload, e.Owner = nil, nil // the writer may be stuck for long
+	if j.canceled++; j.canceled >= maxCanceled && j.canceled > len(j.queue)/2 {
+		j.sweepLocked()
+	}
 	return true
+}
+
+// sweepLocked takes what was canceled out of the queue.
+func (j *Journal) sweepLocked() {
+	j.queue = slices.DeleteFunc(j.queue, func(e *Entry) bool { return e.state == canceled })
+	j.canceled = 0
 }
 
 // Hold says that a replayed record is needed.

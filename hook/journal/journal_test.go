@@ -324,6 +324,32 @@ func TestCanceled(t *testing.T) {
 	}
 }
 
+// What is canceled while the writer is stuck takes no memory, and leaves what is
+// not canceled as it was.
+func TestCanceledWhileStuck(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir) // not started: as stuck as can be
+	w.Append(&Entry{Payload: []byte("first")})
+	for range 100_000 {
+		e := &Entry{Payload: make([]byte, 1000), Owner: w}
+		w.Append(e)
+		if !w.Cancel(e) || !w.Cancel(e) || e.Payload != nil || e.Owner != nil {
+			t.Fatal("not canceled")
+		}
+	}
+	w.Append(&Entry{Payload: []byte("last")})
+	w.Journal.mu.Lock()
+	if n := len(w.queue); n > maxCanceled+2 {
+		t.Errorf("%d entries are queued", n)
+	}
+	w.Journal.mu.Unlock()
+	w.Start()
+	w.close(t)
+	if got := open(t, dir).text(); got != "first last" {
+		t.Errorf("found %q", got)
+	}
+}
+
 func TestLocked(t *testing.T) {
 	dir := t.TempDir()
 	start(t, dir)

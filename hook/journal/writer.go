@@ -53,7 +53,7 @@ func (j *Journal) write() {
 func (j *Journal) writeQueue() time.Duration {
 	for {
 		j.mu.Lock()
-		j.queue = slices.DeleteFunc(j.queue, func(e *Entry) bool { return e.state == canceled })
+		j.sweepLocked()
 		wait := time.Until(j.retryAt)
 		n, size := 0, 0
 		for n < len(j.queue) && size < batchBytes {
