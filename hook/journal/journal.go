@@ -140,6 +140,10 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
+// aside ends the names of files that are kept to be looked at: they cannot be
+// read, or only in part.
+const aside = ".bad"
+
 // Start begins to write, and removes what is not held.
 func (j *Journal) Start() {
 	j.done.Go(j.write)
@@ -164,21 +168,30 @@ func (j *Journal) replay() error {
 				os.Remove(path)
 				continue
 			}
-			aside := path + ".bad"
-			if err := os.Rename(path, aside); err != nil {
+			if err := os.Rename(path, path+aside); err != nil {
 				return err
 			}
-			j.o.Log.Error("a file in the journal is none of ours and was moved aside", "file", aside)
+			j.o.Log.Error("a file in the journal is none of ours and was moved aside", "file", path+aside)
 			continue
 		}
-		s := &segment{number: n, salt: salt, size: len(b)}
-		j.segments = append(j.segments, s)
 		end, damaged := scan(b, n, salt, headerSize, func(r Record) {
 			j.seq = max(j.seq, r.Seq+1)
 			j.o.Replay(r)
 		})
+		if end == headerSize && len(b) > headerSize {
+			if err := os.Rename(path, path+aside); err != nil {
+				return err
+			}
+			j.o.Log.Error("a file in the journal has no record that can be read and was moved aside: what was in it is lost",
+				"file", path+aside, "bytes", len(b))
+			continue
+		}
+		j.segments = append(j.segments, &segment{number: n, salt: salt, size: len(b)})
 		switch torn := len(b) - end; {
 		case damaged > 0:
+			if err := os.Link(path, path+aside); err != nil && !errors.Is(err, fs.ErrExist) {
+				j.o.Log.Warn("a damaged file of the journal cannot be kept", "error", err.Error())
+			}
 			j.o.Log.Error("the journal is damaged: records are lost, those around them are not", "file", path, "bytes", damaged)
 		case torn > 0:
 			j.o.Log.Info("the journal has a torn end: the server was killed while it wrote", "file", path, "bytes", torn)

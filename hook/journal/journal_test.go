@@ -254,6 +254,41 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// A damaged salt makes all records unreadable: the file is moved aside, not
+// removed. A file with damage between records is read and kept as well.
+func TestDamagedIsKept(t *testing.T) {
+	dir := t.TempDir()
+	w := start(t, dir)
+	w.put(t, "one", "two", "three")
+	w.close(t)
+	path := segmentsOf(t, dir)[0]
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[int]string{headerSize - 1: "", headerSize + recordSize(3) + recordHeader: "one three"} {
+		for _, number := range []string{"/0000000001.journal", "/0000000007.journal"} { // the last; not the last
+			dir := t.TempDir()
+			b := slices.Clone(whole)
+			b[at] ^= 1
+			os.WriteFile(dir+"/0000000001.journal", b, 0o600)
+			if number != "/0000000001.journal" {
+				os.WriteFile(dir+number, appendHeader(nil, 7, 1), 0o600)
+			}
+			w := open(t, dir)
+			if got := w.text(); got != want {
+				t.Errorf("damaged at %d: found %q", at, got)
+			}
+			w.Start() // removes what is not held
+			w.put(t, "x")
+			w.close(t)
+			if kept, err := os.ReadFile(dir + "/0000000001.journal.bad"); err != nil || !slices.Equal(kept, b) {
+				t.Errorf("damaged at %d: not kept: %v", at, err)
+			}
+		}
+	}
+}
+
 // What fsync refused is written again elsewhere, and the owner is told.
 func TestSyncFails(t *testing.T) {
 	dir := t.TempDir()
