@@ -233,6 +233,7 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 	p.tank = tank.Console(stdout, tank.ParseLevel(config.Log.Level))
 	defer p.tank.Close()
 	p.log = slog.New(p.tank)
+	defer hook.TakeStandardLog(p.log)()
 	if err := p.useLog(config); err != nil {
 		return err
 	}
