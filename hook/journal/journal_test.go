@@ -368,7 +368,7 @@ func TestCanceledWhileStuck(t *testing.T) {
 	for range 100_000 {
 		e := &Entry{Payload: make([]byte, 1000), Owner: w}
 		w.Append(e)
-		if !w.Cancel(e) || !w.Cancel(e) || e.Payload != nil || e.Owner != nil {
+		if again := w.Cancel(e); !w.Cancel(e) || !again || e.Payload != nil || e.Owner != nil {
 			t.Fatal("not canceled")
 		}
 	}
