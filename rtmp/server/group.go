@@ -114,10 +114,9 @@ func (g *group) all() {
 // flush goes on with a group that is being sent to, for so many players at
 // most, and returns for how many.
 func (x *loop) flush(g *group, most int) (n int) {
-	if g.next = min(g.next, len(g.players)); x.batch != nil {
-		for g.next > g.low && n < most {
-			n += x.flushBatch(g, most-n)
-		}
+	g.next = min(g.next, len(g.players))
+	for x.batch != nil && g.next > g.low && n < most { // it is gone when io_uring fails
+		n += x.flushBatch(g, most-n)
 	}
 	for ; g.next > g.low && n < most; n++ {
 		g.next--
