@@ -24,6 +24,7 @@ type feed struct {
 	mu     sync.Mutex
 	frames []live.Frame
 	ended  bool
+	short  bool // the last frames were skipped
 	maxLag int
 	over   chan struct{}
 	closed chan struct{}
@@ -42,7 +43,7 @@ func (f *feed) Poll() (live.Frame, bool, error) {
 		f.frames = f.frames[1:]
 		return frame, true, nil
 	case f.ended:
-		return live.Frame{}, false, io.EOF
+		return live.Frame{Gap: f.short}, false, io.EOF
 	}
 	return live.Frame{}, false, nil
 }

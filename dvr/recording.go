@@ -106,6 +106,9 @@ func (r *recording) drain() (more, ended bool) {
 		f, ok, err := r.source.Poll()
 		switch {
 		case err == io.EOF:
+			if f.Gap {
+				r.slow()
+			}
 			return false, true
 		case err != nil: // a reader has no other errors
 			r.log.Error("recording ends", "reason", err)
@@ -207,14 +210,20 @@ func (r *recording) cut(at uint32) {
 	}
 }
 
-// gap notes that the disk was so slow that frames were skipped. Video goes on at
-// a keyframe; time goes on as it did in the stream.
-func (r *recording) gap(f live.Frame) {
-	if r.file != nil {
-		if r.file.gaps++; r.file.gaps == 1 {
-			r.log.Warn("recording has a gap", "reason", "the disk is slower than the stream", "path", r.pathOfFile())
-		}
+// slow notes that the disk was so slow that frames were skipped.
+func (r *recording) slow() {
+	if r.file == nil {
+		return
 	}
+	if r.file.gaps++; r.file.gaps == 1 {
+		r.log.Warn("recording has a gap", "reason", "the disk is slower than the stream", "path", r.pathOfFile())
+	}
+}
+
+// gap goes on behind frames that were skipped: video at a keyframe, time as it
+// did in the stream.
+func (r *recording) gap(f live.Frame) {
+	r.slow()
 	r.waitKey = r.turn.settings.WaitKeyframe
 	if mode := timeMode(r.turn.settings.TimeJitter); mode == live.TimeFull {
 		// A step of more than ten seconds is no jump of the encoder here.

@@ -253,6 +253,20 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// TestGapAtEnd: what was skipped last is said as well.
+func TestGapAtEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		f := s.start("x")
+		f.send(key(0), inter(40))
+		f.short = true
+		f.unpublish()
+		if ev := s.only(); ev.Error != "slow disk: 1 gaps" || !strings.Contains(s.log(), "recording has a gap") {
+			t.Errorf("error %q, log\n%s", ev.Error, s.log())
+		}
+	})
+}
+
 // TestGapAtStart: skipped before a file was open.
 func TestGapAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

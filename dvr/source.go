@@ -4,7 +4,7 @@ import "srs/rtmp/live"
 
 // A source gives the frames of one publish: a live.Reader.
 type source interface {
-	Poll() (live.Frame, bool, error) // false: no frame at the moment
+	Poll() (live.Frame, bool, error) // false: no frame at the moment; io.EOF and Gap: the last are missing
 	Over() <-chan struct{}           // closed at the publish's end
 	SetMaxLag(bytes int)
 	Close()

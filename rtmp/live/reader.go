@@ -84,17 +84,17 @@ func (r *Reader) endLocked() {
 
 // Poll returns the next tag, or false when there is none at the moment. Its data
 // is valid until the next call. After the publication's last tag the error is
-// io.EOF. Nobody is woken for a tag: who polls now and then, and once more when
+// io.EOF, with Gap set where the last tags were passed over. Nobody is woken for a tag: who polls now and then, and once more when
 // Over is closed, costs the publisher nothing.
 func (r *Reader) Poll() (Frame, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.pos.block == nil {
-		return Frame{}, false, io.EOF
+		return Frame{Gap: r.gap}, false, io.EOF
 	}
 	ok := r.pos.step()
 	if r.pos.block.epoch != r.epoch {
-		return Frame{}, false, io.EOF
+		return Frame{Gap: r.gap}, false, io.EOF
 	}
 	if !ok {
 		return Frame{}, false, nil
@@ -124,6 +124,7 @@ func (r *Reader) sweepLocked(newest uint64) {
 		return
 	}
 	if !s.active || s.epoch != r.epoch {
+		r.gap = true
 		r.endLocked() // its publication is over; what is left would cost too much
 		return
 	}

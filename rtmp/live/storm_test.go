@@ -238,18 +238,18 @@ func (s *storm) read(rd *Reader, name string, hasty bool) {
 	j := &judge{t: s.t, name: name}
 	for n := 0; ; n++ {
 		f, ok, err := rd.Poll()
+		if f.Gap && !hasty {
+			j.fail("a gap")
+		}
+		if f.Gap { // it goes on anywhere, without a prologue, or has lost the end
+			return
+		}
 		if err == io.EOF {
 			break
 		}
 		if !ok {
 			runtime.Gosched()
 			continue
-		}
-		if f.Gap && !hasty {
-			j.fail("a gap")
-		}
-		if f.Gap { // it goes on anywhere, without a prologue
-			return
 		}
 		j.take(f.Type, f.Timestamp, f.Data)
 		if n%8 == 0 && hasty {
