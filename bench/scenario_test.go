@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// exitEither: the scenario judges, and the machine has its say.
+const exitEither = -1
+
 // measureFloor runs a scenario against a yardstick of its own and returns its
 // report. args are more of its flags.
 func measureFloor(t *testing.T, code int, args string) report {
@@ -19,7 +22,7 @@ func measureFloor(t *testing.T, code int, args string) report {
 	file := filepath.Join(t.TempDir(), "report.json")
 	var out bytes.Buffer
 	words := strings.Fields(args + " -progress 100ms -o " + file + " -url rtmp://" + startFloor(t, 0) + "/live/x")
-	if got := run(t.Context(), words, &out, &out); got != code {
+	if got := run(t.Context(), words, &out, &out); got != code && (code != exitEither || got == exitUsage) {
 		t.Fatalf("%s: exit status %d, want %d\n%s", args, got, code, out.String())
 	}
 	b, err := os.ReadFile(file)
@@ -112,16 +115,16 @@ func TestChurn(t *testing.T) {
 }
 
 // TestCapacity: steps hold until something crosses its mark, here the machine
-// at most.
+// at most: when it is busy with other tests, that may be the first one.
 func TestCapacity(t *testing.T) {
 	t.Parallel()
-	r := measureFloor(t, exitOK, "capacity -duration 300ms -gop 200ms -publishers 2 -from 2 -most 5 -factor 2 -max-p99 5s")
+	r := measureFloor(t, exitEither, "capacity -duration 300ms -gop 200ms -publishers 2 -from 2 -most 5 -factor 2 -max-p99 5s")
 	for i, s := range r.Capacity.Steps {
 		if s.Players != []int{2, 4, 5}[i] || s.Percent != 100 || s.Limit != "" && !strings.Contains(s.Limit, "its own limit") {
 			t.Errorf("step %d: %+v", i, s)
 		}
 	}
-	if steps := r.Capacity.Steps; steps[len(steps)-1].Limit == "" && (r.Capacity.Players != 5 || r.Expected < 5*10) {
+	if steps := r.Capacity.Steps; (steps[0].Limit == "") != (len(r.Failures) == 0) || steps[len(steps)-1].Limit == "" && (r.Capacity.Players != 5 || r.Expected < 5*10) {
 		t.Errorf("%+v, %+v", r.Capacity, r)
 	}
 	if r := measureFloor(t, exitFailed, "capacity -duration 300ms -gop 200ms -from 2 -most 4 -max-p99 1ns"); len(r.Failures) != 1 || r.Capacity.Players != 0 {
