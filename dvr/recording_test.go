@@ -362,6 +362,7 @@ func TestDV14(t *testing.T) {
 		a, b := s.start("a"), s.start("b")
 		a.send(audio(0), audio(23))
 		b.send(key(0), inter(40), inter(80))
+		time.Sleep(flushAfter) // of the bubble
 		synctest.Wait()
 		s.wantFiles("same-1.flv.tmp", "same.flv.tmp")
 		b.unpublish()

@@ -317,8 +317,9 @@ func TestNoticeOutcomes(t *testing.T) {
 // remembered as it was at the begin.
 func TestReload(t *testing.T) {
 	a, b := newLedger(t, nil), newLedger(t, nil)
-	rules, exists := all(a.URL+"/1"), true
-	e := openEngine(t, Options{Rules: func(string) (*Rules, bool) { return rules, exists }})
+	var inForce atomic.Pointer[Rules] // nil: there is no such vhost
+	inForce.Store(all(a.URL + "/1"))
+	e := openEngine(t, Options{Rules: func(string) (*Rules, bool) { r := inForce.Load(); return r, r != nil }})
 	c := e.Client()
 	ask := func(action Action) {
 		t.Helper()
@@ -329,15 +330,15 @@ func TestReload(t *testing.T) {
 	tell := func(action Action) { c.Tell(event(action, 1, "s")) }
 
 	ask(OnConnect)
-	rules = all(b.URL + "/2")
+	inForce.Store(all(b.URL + "/2"))
 	ask(OnPublish)
-	rules = all(b.URL + "/3")
+	inForce.Store(all(b.URL + "/3"))
 	tell(OnUnpublish) // the new URLs
-	rules = all(a.URL + "/4")
+	inForce.Store(all(a.URL + "/4"))
 	ask(OnPlay)
-	rules = &Rules{OnStop: []string{a.URL + "/off"}}
+	inForce.Store(&Rules{OnStop: []string{a.URL + "/off"}})
 	tell(OnStop) // hooks are off
-	rules, exists = nil, false
+	inForce.Store(nil)
 	ask(OnPublish)    // no such vhost: as at on_connect
 	tell(OnUnpublish) // and its end
 	tell(OnClose)
