@@ -129,3 +129,9 @@ func (s *Stream) strike(d Due) {
 		b.strike(d)
 	}
 }
+
+// Heard says whether anybody is told when something is published.
+func (p *Publication) Heard() bool {
+	bells := p.stream.bells.Load()
+	return bells != nil && len(*bells) > 0
+}

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,14 +43,11 @@ const (
 //  5. what clients send, and sockets that have room again
 //
 // Socket calls are raw: they cannot block, and Go's scheduler need not know.
-// Waiting is Go's: the epoll set is itself a descriptor of Go's poller.
 type loop struct {
 	// Static after construction.
 	server *Server
-	epoll  int
-	set    *os.File        // the epoll set, for Go's poller
-	raw    syscall.RawConn // of set
-	bell   int             // eventfd: ends the loop's wait
+	poller *poller
+	bell   int // eventfd: ends the loop's wait
 	done   chan struct{}
 
 	asleep atomic.Bool
@@ -71,8 +67,8 @@ type loop struct {
 	again   queue[*session] // have more than fits into a round
 	moves   []*session      // to other loops
 	events  [maxEvents]unix.EpollEvent
-	n       int       // of them
-	alarm   time.Time // the read deadline of set; zero: there is none
+	n       int // of them
+	pace    pace
 	swept   time.Time
 	now     time.Time
 	worked  time.Time // since when it has not let others run
@@ -95,31 +91,25 @@ type slot struct {
 const bellSlot = -1
 
 func newLoop(s *Server) (*loop, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	poller, err := newPoller()
 	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
+		return nil, err
 	}
-	unix.SetNonblock(epoll, true) // or Go's poller does not take it
 	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err == nil { // at every ring, which need not be read therefore
-		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: bellSlot})
+		err = poller.control(unix.EPOLL_CTL_ADD, bell, unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: bellSlot})
 	}
 	if err != nil {
-		unix.Close(epoll)
+		poller.close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	x := &loop{
-		server: s, epoll: epoll, set: os.NewFile(uintptr(epoll), "epoll"),
+		server: s, poller: poller,
 		bell: bell, done: make(chan struct{}), groups: make(map[*live.Stream]*group),
 	}
 	var seed [32]byte
 	crypto.Read(seed[:])
 	x.random = rand.NewChaCha8(seed)
-	if x.raw, err = x.set.SyscallConn(); err != nil {
-		x.set.Close()
-		unix.Close(bell)
-		return nil, os.NewSyscallError("epoll", err)
-	}
 	if x.batch, err = newBatch(s.Engine); err != nil && len(s.loops) == 0 { // said once
 		s.Log.Log(context.Background(), s.engineLevel(), "io_uring is not available, players are sent to with a call each",
 			"send_engine", s.Engine, "error", err.Error())
@@ -163,7 +153,7 @@ func (x *loop) rouse() {
 
 func (x *loop) run() {
 	defer close(x.done)
-	defer x.set.Close()
+	defer x.poller.close()
 	defer func() {
 		if x.batch != nil {
 			x.batch.ring.close()
@@ -234,18 +224,12 @@ func (x *loop) busy() bool {
 // wait takes socket events, and waits for something to do if there is nothing.
 func (x *loop) wait() {
 	if x.busy() {
-		x.n = rawEpoll(x.epoll, x.events[:])
+		x.n = x.poller.look(x.events[:])
 	} else {
-		x.asleep.Store(true)
-		x.mu.Lock()
-		idle := len(x.mail) == 0 && len(x.rings) == 0 && !x.quit
-		x.mu.Unlock()
-		if x.n = 0; idle {
-			x.park()
-		}
-		x.asleep.Store(false)
+		x.idle()
 		x.now = time.Now()
 	}
+	media, others := 0, 0
 	for _, e := range x.events[:x.n] {
 		if e.Fd == bellSlot {
 			continue
@@ -254,6 +238,11 @@ func (x *loop) wait() {
 		if s.session == nil || s.generation != e.Pad {
 			continue
 		}
+		if p := s.session.publish; p != nil && !p.relay.Heard() {
+			media++
+		} else {
+			others++
+		}
 		if e.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 			x.attend(s.session)
 		}
@@ -261,10 +250,12 @@ func (x *loop) wait() {
 			x.unblock(s.session)
 		}
 	}
+	x.pace.note(x.now, media, others, x.n < len(x.events))
 }
 
-// park waits until sockets are ready, somebody rouses the loop or a time has come.
-func (x *loop) park() {
+// idle waits until sockets are ready, somebody rouses the loop or a time has
+// come; or it rests.
+func (x *loop) idle() {
 	var due time.Time
 	if len(x.slots) > len(x.free) {
 		due = x.swept.Add(sweepEvery)
@@ -272,22 +263,23 @@ func (x *loop) park() {
 	if t := x.times.next(); !t.IsZero() && (due.IsZero() || t.Before(due)) {
 		due = t
 	}
-	// A deadline that is earlier than it need be only makes the loop look once more.
-	if due.IsZero() != x.alarm.IsZero() || due.Before(x.alarm) || !x.alarm.IsZero() && !x.now.Before(x.alarm) {
-		x.alarm = due
-		x.set.SetReadDeadline(due)
-	}
-	waited := false
-	x.raw.Read(func(uintptr) bool { // an error is the deadline's
-		x.n = rawEpoll(x.epoll, x.events[:])
-		if x.n == 0 {
-			waited = true
-		}
-		return x.n > 0
-	})
-	if waited {
+	if x.pace.rest {
+		// Who rests has sessions, and so a time that is due.
+		x.n = x.poller.rest(x.events[:], min(restTime, due.Sub(x.now)))
 		x.worked = time.Now()
+		return
 	}
+	x.asleep.Store(true)
+	x.mu.Lock()
+	idle := len(x.mail) == 0 && len(x.rings) == 0 && !x.quit
+	x.mu.Unlock()
+	if x.n = 0; idle {
+		var slept bool
+		if x.n, slept = x.poller.wait(x.events[:], x.now, due); slept {
+			x.worked = time.Now()
+		}
+	}
+	x.asleep.Store(false)
 }
 
 // yield lets others run from time to time: callbacks, recordings.
@@ -318,7 +310,7 @@ func (x *loop) enter(c *session) {
 
 // forsake takes a session out: its socket is looked at no longer.
 func (x *loop) forsake(c *session) {
-	unix.EpollCtl(x.epoll, unix.EPOLL_CTL_DEL, c.fd, nil)
+	x.poller.remove(c.fd)
 	x.times.cancel(&c.appointment)
 	x.slots[c.slot].session = nil
 	x.free = append(x.free, c.slot)
@@ -337,7 +329,7 @@ func (x *loop) control(c *session, op int) error {
 	if c.blocked {
 		e.Events |= unix.EPOLLOUT
 	}
-	return unix.EpollCtl(x.epoll, op, c.fd, &e)
+	return x.poller.control(op, c.fd, e)
 }
 
 // sweep ends sessions whose client has not taken a byte for long, and moves

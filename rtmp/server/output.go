@@ -60,12 +60,6 @@ func rawOption(fd, level, option int, value int32) {
 	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&value)), unsafe.Sizeof(value), 0)
 }
 
-// rawEpoll takes what is ready of an epoll set, without waiting.
-func rawEpoll(fd int, events []unix.EpollEvent) int {
-	n, _ := result(unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0))
-	return n
-}
-
 // rawRing writes to an eventfd.
 func rawRing(fd int) {
 	one := uint64(1)
