@@ -64,6 +64,7 @@ type Publish struct {
 	NormalTimeout   time.Duration
 	MergedRead      bool
 	MRLatency       time.Duration // how often a publisher is read with MergedRead
+	Takeover        bool          // on_conflict takeover
 }
 
 // Jitter names a time correction.

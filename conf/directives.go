@@ -145,6 +145,9 @@ var publishDirectives = []*directive{
 		set: func(t *target, v *values) { t.vhost.Publish.MergedRead = v.onOff() }},
 	{spell: spell("vhost.publish.mr_latency", "vhost.mr.latency"), shape: shapeNumber, unit: "ms", min: 0, max: 60_000, def: "350", effect: atPublish,
 		set: func(t *target, v *values) { t.vhost.Publish.MRLatency = v.duration() }},
+	// Ours. SRS refuses the second publisher.
+	{spell: spell("vhost.publish.on_conflict"), shape: shapeChoice, words: []string{"reject", "takeover"}, def: "reject", effect: atPublish,
+		set: func(t *target, v *values) { t.vhost.Publish.Takeover = v.choice() == "takeover" }},
 }
 
 // From timeout on they are ours; SRS has constants there, or nothing.

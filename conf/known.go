@@ -37,8 +37,5 @@ var unserved = func() map[string]string {
 
 	const paced = "; players get what there is when it is due, see mw_latency"
 	m["vhost.send_min_interval"], m["vhost.play.send_min_interval"] = paced, paced
-
-	// Ours, of a later version.
-	m["vhost.publish.on_conflict"] = "; a second publisher is refused"
 	return m
 }()

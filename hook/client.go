@@ -69,18 +69,26 @@ func (c *Client) Ask(ctx context.Context, ev Event) error {
 		return nil
 	}
 	started := time.Now()
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	defer context.AfterFunc(e.gates, func() { end(errClosed) })()
-	ctx, cancel := context.WithTimeout(ctx, rules.timeout())
+	ctx, cancel := e.within(ctx, rules)
 	defer cancel()
-
 	url, refusal := c.gate(ctx, &ev, b, urls)
 	e.logGate(&ev, url, refusal, time.Since(started))
 	if refusal != nil {
 		return refusal
 	}
 	return nil
+}
+
+// within bounds what a client waits for: by its rules, and by Close.
+func (e *Engine) within(ctx context.Context, rules *Rules) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(e.gates, func() { end(errClosed) })
+	ctx, cancel := context.WithTimeout(ctx, rules.timeout())
+	return ctx, func() {
+		cancel()
+		stop()
+		end(nil)
+	}
 }
 
 // gate asks one URL after the other. It returns the one that decided.

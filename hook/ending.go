@@ -89,6 +89,33 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusa
 	return nil
 }
 
+// AwaitEnds waits until the endpoints that are told of a stream's ends have heard
+// of its last one, as Ask does for the endpoint of an on_publish. It is for a
+// publish whose on_publish was accepted before that end: a takeover. Rules.Timeout
+// bounds it, and an endpoint that fails; then it is a *Refusal, unless
+// Rules.AllowOnFail passes that over.
+func (c *Client) AwaitEnds(ctx context.Context, ev Event) error {
+	e := c.engine
+	rules, _ := c.rules(&ev)
+	if !rules.on() {
+		return nil
+	}
+	ctx, cancel := e.within(ctx, rules)
+	defer cancel()
+	for _, raw := range rules.OnUnpublish {
+		e.mu.Lock()
+		t := e.targetLocked(raw)
+		ep := e.endpointLocked(t.key)
+		e.mu.Unlock()
+		r := e.awaitEnds(ctx, ep, &ev)
+		if r != nil && !(r.undecided() && rules.AllowOnFail) {
+			r.Action, r.URL = ev.Action, t.masked
+			return r
+		}
+	}
+	return nil
+}
+
 // await waits for c, as long as there is hope: not when the endpoint fails.
 func await(ctx context.Context, c, failing <-chan struct{}, why string) *Refusal {
 	select {

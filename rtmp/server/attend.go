@@ -34,11 +34,13 @@ func (x *loop) look(c *session) {
 	case c.slot < 0:
 	case c.cut.Load():
 		x.close(c)
-	case c.kicked.Load() == nil, c.state == stateClosing:
+	case c.kicked.Load() == nil && !c.isOusted(), c.state == stateClosing:
 	case c.gate != nil:
 		c.gate.cancel() // its answer comes
-	default:
+	case c.kicked.Load() != nil:
 		x.end(c, c.kicked.Load())
+	default:
+		x.end(c, c.refusePublish(errOusted))
 	}
 }
 

@@ -41,15 +41,20 @@ func (c *session) ask(ev hook.Event, then func(accepted bool, err error) error) 
 			return then(true, c.asked(nil))
 		} // else the configuration has changed this moment
 	}
+	c.await(func(ctx context.Context) error { return c.hooks.Ask(ctx, ev) }, then)
+	return nil
+}
+
+// await has a question answered that takes time, and goes on with the answer.
+func (c *session) await(question func(context.Context) error, then func(accepted bool, err error) error) {
 	ctx, cancel := context.WithCancel(c.server.gates)
 	g := &gate{then: then, answer: make(chan error, 1), cancel: cancel, remaining: time.Until(c.deadline)}
 	c.gate = g
 	c.setDeadline(time.Time{})
 	go func() {
-		g.answer <- c.hooks.Ask(ctx, ev)
+		g.answer <- question(ctx)
 		c.nudge()
 	}()
-	return nil
 }
 
 // atOnce does not wait.
@@ -94,6 +99,9 @@ func owed(refusal error) bool {
 func (c *session) asked(refusal error) error {
 	if e := c.kicked.Load(); e != nil {
 		return e
+	}
+	if c.isOusted() {
+		return errOusted
 	}
 	return refusal
 }

@@ -15,6 +15,7 @@ import (
 
 // publish is an accepted publish of a session.
 type publish struct {
+	claim  *claim
 	relay  *live.Publication
 	event  hook.Event // on_unpublish, ready to be told
 	first  time.Duration
@@ -30,7 +31,7 @@ type publish struct {
 // startPublish decides about a publish: the name, then on_publish.
 //
 //  1. the name is parsed and its vhost found
-//  2. the stream's name is reserved: one publisher at a time
+//  2. the stream's name is claimed: one publisher at a time
 //  3. on_publish is asked
 //  4. the publication starts; recorders attach
 //  5. the client is told, media may come
@@ -47,10 +48,9 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 		return refuse(nameCode(err, rtmp.CodePublishBadName), "The stream name is not accepted.", err)
 	}
 	key := live.Key{Vhost: vhost.Name, App: name.App, Stream: name.Stream}
-	reserved, err := c.server.Registry.Reserve(key)
-	if err != nil {
-		return refuse(rtmp.CodePublishBadName, "Stream already publishing.",
-			end(reasonBusy, "the stream is being published already"))
+	mine := c.server.claim(c, key)
+	if mine == nil && !vhost.Publish.Takeover {
+		return c.refusePublish(errBusy)
 	}
 	ev := c.event(hook.OnPublish)
 	ev.Vhost, ev.App, ev.Stream, ev.Param = vhost.Name, name.App, name.Stream, name.Param
@@ -61,25 +61,30 @@ func (c *session) startPublish(cmd *rtmp.Command) error {
 				ev.Reason = c.tellReason(err)
 				c.hooks.Tell(ev)
 			}
-			reserved.Release()
-			return refuse(rtmp.CodePublishDenied, "Publish denied.", err)
+			if mine != nil {
+				mine.release()
+			}
+			return c.refusePublish(err)
 		}
-		c.begin(ev, vhost, reserved)
+		if mine == nil {
+			return c.takeOver(ev, vhost, key)
+		}
+		c.begin(ev, vhost, mine)
 		return nil
 	})
 }
 
 // begin is the start of an accepted publish.
-func (c *session) begin(ev hook.Event, vhost *conf.Vhost, reserved *live.Reservation) {
+func (c *session) begin(ev hook.Event, vhost *conf.Vhost, mine *claim) {
 	now := time.Now()
 	c.publish = &publish{
-		event: ev, begun: now, last: now,
+		claim: mine, event: ev, begun: now, last: now,
 		first: vhost.Publish.FirstPktTimeout, normal: vhost.Publish.NormalTimeout,
 	}
 	if vhost.Publish.MergedRead {
 		c.publish.mergeRead = min(vhost.Publish.MRLatency, vhost.Publish.NormalTimeout/2)
 	}
-	c.publish.relay = reserved.Start(live.Publisher{
+	c.publish.relay = mine.reserved.Start(live.Publisher{
 		ClientID: c.id, IP: c.ip, Vhost: vhost.Name, App: ev.App, Stream: ev.Stream, Param: ev.Param, TcURL: c.tcURL,
 	}, settings(vhost))
 	c.server.counts.publishers.Add(1)
@@ -214,7 +219,7 @@ func (c *session) endPublish(err error) {
 		p.event.Reason = c.tellReason(err)
 	}
 	c.hooks.Tell(p.event) // before the name is free: the next publisher's gate waits for it
-	p.relay.Close()
+	p.claim.drop(p.relay.Close)
 	c.server.counts.publishers.Add(-1)
 	reason := "unpublished"
 	var e *ending

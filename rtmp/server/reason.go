@@ -38,6 +38,7 @@ const (
 	reasonStreams   = "state.streams"
 	reasonNoVhost   = "vhost.unknown"
 	reasonBusy      = "stream.busy"
+	reasonTakeover  = "takeover"
 	reasonPubTime   = "pub.timeout"
 	reasonStalled   = "play.stalled"
 	reasonFlood     = "ctrl.flood"

@@ -58,6 +58,7 @@ type Server struct {
 	lines  lineLimit
 	counts counts
 	memory trimmer
+	claims claims
 
 	loops []*loop
 	turn  atomic.Uint64 // of the loops, for new connections

@@ -74,6 +74,7 @@ type session struct {
 
 	kicked atomic.Pointer[ending] // set by kick, by any goroutine
 	cut    atomic.Bool            // the socket is to be closed without a word
+	claim  atomic.Pointer[claim]  // the name it has, or is to have
 	sent   atomic.Uint64
 	// Bytes read; written by who owns the session, read by anybody.
 	received atomic.Uint64
