@@ -9,7 +9,7 @@ type lane struct {
 	ep          *endpoint
 	items       int    // whose lane it is
 	rules       *Rules // that came last
-	workers     int    // of them
+	workers     int    // of them; urgent lines have more
 	running     int
 	first, last *line // ready
 }
@@ -53,10 +53,14 @@ func (e *Engine) laneLocked(ep *endpoint, vhost string, rules *Rules) *lane {
 	return l
 }
 
+// urgentWorkers are kept for lines that a gate waits for, when notices that hang
+// have all the others; as many as the others, if those are fewer.
+const urgentWorkers = 16
+
 // pumpLocked starts workers as long as there is work, room and hope.
 func (e *Engine) pumpLocked(l *lane) {
-	for l.running < l.workers {
-		ln := e.takeLocked(l)
+	for {
+		ln := e.takeLocked(l, l.running)
 		if ln == nil {
 			return
 		}
@@ -66,10 +70,13 @@ func (e *Engine) pumpLocked(l *lane) {
 	}
 }
 
-// takeLocked gives a worker its next line.
-func (e *Engine) takeLocked(l *lane) *line {
-	ln := l.first
-	if ln == nil || e.aborted || l.running > l.workers {
+// takeLocked gives a worker its next line. So many others are running.
+func (e *Engine) takeLocked(l *lane, others int) *line {
+	ln := l.first // urgent, if any is
+	if ln == nil || e.aborted {
+		return nil
+	}
+	if most := l.workers; others >= most && (!ln.urgent || others >= most+min(most, urgentWorkers)) {
 		return nil
 	}
 	if e.closed && l.ep.underway > 0 && l.ep.ails() {

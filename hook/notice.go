@@ -149,7 +149,7 @@ func (e *Engine) work(l *lane, ln *line) {
 	for ln != nil {
 		e.deliver(ln)
 		e.mu.Lock()
-		if ln = e.takeLocked(l); ln == nil {
+		if ln = e.takeLocked(l, l.running-1); ln == nil {
 			l.running--
 			e.dropLaneLocked(l)
 		}
