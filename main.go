@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -119,23 +118,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitConfig
 	}
 	if *test {
-		for _, w := range warnings(config, config.WorkDir) {
-			fmt.Fprintln(stderr, w)
-		}
-		if err := os.Chdir(config.WorkDir); err != nil {
-			fmt.Fprintf(stderr, "srs: work_dir: %v\n", err)
-			return exitConfig
-		}
-		if _, err := newInForce(config); err != nil {
-			fmt.Fprintf(stderr, "srs: %v\n", err)
-			return exitConfig
-		}
-		if err := server.CheckDescriptors(config.MaxConnections); err != nil {
-			fmt.Fprintf(stderr, "srs: %v\n", err)
-			return exitConfig
-		}
-		fmt.Fprintf(stdout, "srs: the configuration %s is good\n", source.name)
-		return exitOK
+		return check(source, config, stdout, stderr)
 	}
 	if err := serve(source, config, stdout, stderr); err != nil {
 		fmt.Fprintf(stderr, "srs: %v\n", err)
@@ -403,38 +386,6 @@ func (p *process) warn(config *conf.Config) {
 	for _, w := range warnings(config, p.cwd) {
 		p.log.Warn(w)
 	}
-}
-
-// warnings are what an owner should know of a configuration that is good: what
-// it says and the server does not do, and what will fail when it is needed.
-// Relative paths are below dir.
-func warnings(config *conf.Config, dir string) []string {
-	var list []string
-	for _, w := range config.Warnings {
-		list = append(list, w.String())
-	}
-	if config.Daemon {
-		list = append(list, "daemon on: srs stays in the foreground; run it under systemd")
-	}
-	if !slices.ContainsFunc(config.Vhosts, func(v *conf.Vhost) bool { return v.Enabled }) {
-		list = append(list, fmt.Sprintf("no vhost is enabled: every client is refused; \"vhost %s { }\" serves all", conf.DefaultVhost))
-	}
-	if slices.ContainsFunc(config.Vhosts, func(v *conf.Vhost) bool { return v.Enabled && v.Hooks.Enabled }) {
-		if err := dvr.Check(filepath.Join(config.JournalDir, "journal"), dir); err != nil {
-			list = append(list, fmt.Sprintf("journal_dir %s: nothing can be written there at the moment: %v", config.JournalDir, err))
-		}
-	}
-	for _, v := range config.Vhosts {
-		if v.Enabled && v.Hooks.Enabled && v.Hooks.AllowOnFail {
-			list = append(list, fmt.Sprintf("vhost %s: on_fail allow: while an endpoint fails, every client is accepted", v.Name))
-		}
-		if v.Enabled && v.DVR.Enabled {
-			if err := dvr.Check(v.DVR.Path, dir); err != nil {
-				list = append(list, fmt.Sprintf("vhost %s: dvr_path %s: nothing can be recorded there at the moment: %v", v.Name, v.DVR.Path, err))
-			}
-		}
-	}
-	return list
 }
 
 // useLog turns the log to where a configuration says.

@@ -3,6 +3,10 @@ package hook
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
 	"time"
 
 	"srs/hook/journal"
@@ -257,8 +261,11 @@ func (e *Engine) trouble(err error) {
 	}
 	e.mu.Unlock()
 	if err != nil {
-		e.log.Error("the journal of http hooks cannot be written: events are kept in memory and do not survive a restart until it can",
-			"dir", e.dir, "error", err.Error(), "waiting", waiting)
+		args := []any{"dir", e.dir, "uid", os.Getuid(), "error", err.Error(), "waiting", waiting}
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			args = append(args, "hint", "under systemd see ReadWritePaths=")
+		}
+		e.log.Error("the journal of http hooks cannot be written: events are kept in memory and do not survive a restart until it can", args...)
 		return
 	}
 	e.log.Info("the journal of http hooks is written again", "dir", e.dir, "waiting", waiting)
@@ -283,6 +290,10 @@ func (e *Engine) FirstID(proposed uint64) (uint64, error) {
 	s := e.journal.State()
 	first := max(proposed, s.Below)
 	e.idsBelow = first + idStep
+	if e.untrusted { // as much as can be done
+		e.journal.KeepBelow(e.idsBelow)
+		return first, nil
+	}
 	s.Below = e.idsBelow
 	return first, e.journal.SetState(s)
 }

@@ -13,7 +13,9 @@ import (
 // OpenJournal makes notices and ends durable in a directory, and takes up what
 // an earlier run has left in it: what was not delivered, and the ends of what
 // had begun. It is called before anything else, or when a reload switches hooks
-// on; a second call does nothing.
+// on; a second call does nothing. The error is that another server has the
+// directory. One that cannot be used is logged and tried again, and taken up when
+// it can; until then events are kept in memory.
 func (e *Engine) OpenJournal(dir string) error {
 	e.mu.Lock()
 	open := e.journal != nil
@@ -21,35 +23,57 @@ func (e *Engine) OpenJournal(dir string) error {
 	if open {
 		return nil
 	}
-	found := recovery{begins: map[uint64]*foundBegin{}, notices: map[uint64]*foundNotice{}, done: map[uint64]bool{}}
-	j, err := journal.Open(journal.Options{Dir: dir, Log: e.log, Replay: found.replay, Stored: e.stored, Trouble: e.trouble})
-	if err != nil {
+	id := rand.Text() // should there be none
+	var found *recovery
+	j, err := journal.Open(journal.Options{
+		Dir: dir, Log: e.log,
+		Replay: func() func(journal.Record) {
+			found = &recovery{begins: map[uint64]*foundBegin{}, notices: map[uint64]*foundNotice{}, done: map[uint64]bool{}}
+			return found.replay
+		},
+		Taken:  func() { e.takeUp(found, id); found = nil },
+		Stored: e.stored, Trouble: e.trouble,
+	})
+	if err == nil {
 		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.serverID == "" {
-			e.serverID = rand.Text()
-		}
+		e.journal, e.dir = j, dir
+		e.mu.Unlock()
+		j.Start()
+	}
+	e.mu.Lock()
+	if e.serverID == "" {
+		e.serverID = id
+	}
+	e.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("journal_dir: %w", err)
 	}
-	s := j.State()
+	return nil
+}
+
+// takeUp goes on with what the journal holds. id is for a server that has none.
+func (e *Engine) takeUp(found *recovery, id string) {
+	s := e.journal.State()
 	if s.ServerID == "" {
-		s.ServerID = rand.Text()
-		if err := j.SetState(s); err != nil {
+		s.ServerID = id
+		if err := e.journal.SetState(s); err != nil {
 			e.log.Warn("the journal's state cannot be written; the server has another id after a restart", "error", err.Error())
 		}
 	}
 	e.mu.Lock()
-	e.journal, e.dir = j, dir
 	if e.serverID == "" {
 		e.serverID = s.ServerID
 	}
-	waiting, missing := e.recoverLocked(&found)
-	e.mu.Unlock()
-	j.Start()
-	if waiting+missing+found.damaged > 0 {
-		e.log.Info("http hook events of the last run are taken up", "dir", dir, "not_delivered", waiting, "missing_ends", missing, "unreadable", found.damaged)
+	if e.closed { // this moment; it is for the next start
+		found.hold(e.journal)
+		e.mu.Unlock()
+		return
 	}
-	return nil
+	waiting, missing := e.recoverLocked(found)
+	e.mu.Unlock()
+	if waiting+missing+found.damaged > 0 {
+		e.log.Info("http hook events of the last run are taken up", "dir", e.dir, "not_delivered", waiting, "missing_ends", missing, "unreadable", found.damaged)
+	}
 }
 
 // A recovery is what a journal holds at the start.
@@ -105,6 +129,16 @@ func (f *recovery) replay(r journal.Record) {
 	}
 	if err != nil {
 		f.damaged++
+	}
+}
+
+// hold keeps all of it.
+func (f *recovery) hold(j *journal.Journal) {
+	for _, n := range f.notices {
+		j.Hold(n.place)
+	}
+	for _, b := range f.begins {
+		j.Hold(b.place)
 	}
 }
 

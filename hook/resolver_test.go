@@ -62,6 +62,7 @@ func TestHK16(t *testing.T) {
 		answer.Store(lookup(func(context.Context) ([]netip.Addr, error) { return []netip.Addr{a}, nil }))
 		<-time.After(lookupTimeout)
 		resolve(a, 0)
+		synctest.Wait() // the line comes behind the answer
 		if !strings.Contains(book.String(), "resolved again") {
 			t.Error(book.String())
 		}

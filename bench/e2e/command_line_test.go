@@ -26,6 +26,8 @@ func TestCommandLine(t *testing.T) {
 	bad := write("bad.conf", "listen 1935;\nvhost __defaultVhost__ {\n\tgop_cashe on;\n}\nmax_connections 0;\n")
 	taken := newReceiver(t).addr
 	busy := write("busy.conf", fmt.Sprintf("listen %s;\nsrs_log_tank console;\npid %s/busy.pid;\nmax_connections 10;\n", taken, dir))
+	blocked := write("blocked.conf", fmt.Sprintf("listen 1935;\npid %s/a.pid;\nsrs_log_file %s/a.log;\njournal_dir %s/a;\n%s\n",
+		good, good, good, defaultVhost(block("http_hooks", "enabled on;"))))
 	for _, test := range []struct {
 		name   string
 		args   []string
@@ -36,6 +38,8 @@ func TestCommandLine(t *testing.T) {
 		{"help", []string{"-h"}, 0, `Usage:\n  srs \[-c FILE\]`},
 		{"test of a good file", []string{"-t", "-c", good}, 0, `good.conf is good`},
 		{"test of the built-in configuration", []string{"-t"}, 0, `is good`},
+		{"test of paths that are not usable", []string{"-t", "-c", blocked}, 0,
+			`(?s)srs_log_file .*not a directory.*pid .*not a directory.*journal_dir .*wait in memory.*not a directory.*is good`},
 		{"test of a bad file", []string{"-t", "-c", bad}, 78, `(?s)bad.conf:3:2: .*gop_cache.*bad.conf:5:17: `},
 		{"start with a bad file", []string{"-c", bad}, 78, `bad.conf:3:2: `},
 		{"no such file", []string{"-c", dir + "/none.conf"}, 78, `none.conf`},

@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -177,5 +180,31 @@ func TestHangingNeighbour(t *testing.T) {
 		gates, alone.Round(10*time.Microsecond), beside.Round(10*time.Microsecond), before.gap.Round(time.Millisecond), after.gap.Round(time.Millisecond))
 	if beside > alone+250*time.Millisecond || after.lost > 0 {
 		t.Errorf("p99 %v, %d frames lost", beside, after.lost)
+	}
+}
+
+// TestUnusableJournalDir: the server starts without a journal_dir it can use,
+// says so in one line, and takes the directory as soon as it can.
+func TestUnusableJournalDir(t *testing.T) {
+	t.Parallel()
+	rcv := newReceiver(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, "journal_dir "+file+"/hooks;", defaultVhost(hooks(rcv)))
+	publishWith(t, s.url("live/s")).Close()
+	rcv.wait(t, "on_close", "", 1)
+	if lines := s.matching(0, `\[error\]`); len(lines) != 1 || !strings.Contains(lines[0], "not a directory") || !strings.Contains(lines[0], "uid=") {
+		t.Errorf("error lines: %q", lines)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	s.waitLog(t, "journal of http hooks is written again")
+	publishWith(t, s.url("live/s")).Close()
+	rcv.wait(t, "on_close", "", 2)
+	if files, _ := filepath.Glob(file + "/hooks/*.journal"); len(files) != 1 {
+		t.Errorf("journal files: %q", files)
 	}
 }

@@ -16,5 +16,8 @@
 // when the disk does not answer for a second, Options.Trouble says so, and the
 // owner goes on without.
 //
+// Likewise a directory that cannot be used at the start (no permission, read-only,
+// no directory): it is tried again (take.go), and taken up when it can be.
+//
 // The package knows nothing of what the records say.
 package journal

@@ -29,13 +29,17 @@ type Options struct {
 	Dir string
 	Log *slog.Logger // nil: silent
 
-	// Replay gets every record that the directory holds, oldest first, before
-	// Open returns.
-	Replay func(Record)
+	// Replay begins to read what the directory holds: what it returns gets every
+	// record, oldest first. It is called by Open, and again for each try of a
+	// directory that could not be used then. Taken tells that this was all, before
+	// anything is written: the owner says now what of that it holds.
+	Replay func() func(Record)
+	Taken  func()
 
 	// Stored tells which entries are safely on disk, in the order they were
 	// appended. Trouble tells that the disk fails or hangs, and with nil that
-	// this is over. Neither is called while a method runs in the same goroutine.
+	// this is over. None of the three is called while a method other than Start
+	// runs in the same goroutine.
 	Stored  func([]*Entry)
 	Trouble func(error)
 }
@@ -79,7 +83,6 @@ type segment struct {
 type Journal struct {
 	// Static after construction.
 	o      Options
-	lock   *os.File
 	wakeW  chan struct{} // capacity 1: the writer has something to do
 	wakeS  chan struct{} // capacity 1: so has the syncer
 	synced chan struct{} // capacity 1: the syncer is through
@@ -87,7 +90,10 @@ type Journal struct {
 	done   sync.WaitGroup
 	flush  func(*os.File) error // fdatasync, or a test's
 
-	buf         []byte // the writer's, as the next
+	// The writer's, once it runs.
+	refused     error // why the directory is not taken; nil: it is
+	lock        *os.File
+	buf         []byte
 	stateFailed bool
 
 	troubleMu sync.Mutex // held while Trouble is called
@@ -112,94 +118,6 @@ type Journal struct {
 	ended    bool // the writer is
 }
 
-// Open takes a directory, made if it is missing, and replays what is in it.
-// Before Start the owner says which of that it holds.
-func Open(o Options) (*Journal, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	l, err := lock(o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	j := &Journal{
-		o: o, lock: l, quit: make(chan struct{}), flush: fdatasync, seq: 1,
-		wakeW: make(chan struct{}, 1), wakeS: make(chan struct{}, 1), synced: make(chan struct{}, 1),
-	}
-	if j.state, err = readState(o.Dir); err != nil {
-		o.Log.Error("the journal's state is not readable, a new one is made", "dir", o.Dir, "error", err.Error())
-	}
-	if err := j.replay(); err != nil {
-		l.Close()
-		return nil, err
-	}
-	j.below = j.state.Below
-	return j, nil
-}
-
-// aside ends the names of files that are kept to be looked at: they cannot be
-// read, or only in part.
-const aside = ".bad"
-
-// Start begins to write, and removes what is not held.
-func (j *Journal) Start() {
-	j.done.Go(j.write)
-	j.done.Go(j.sync)
-}
-
-func (j *Journal) replay() error {
-	numbers, err := list(j.o.Dir)
-	if err != nil {
-		return err
-	}
-	for _, n := range numbers {
-		path := name(j.o.Dir, n)
-		j.number = n
-		b, err := load(path, 0)
-		if err != nil {
-			return err
-		}
-		salt, ok := parseHeader(b, n)
-		if !ok {
-			if len(b) < headerSize { // killed while it was made
-				os.Remove(path)
-				continue
-			}
-			if err := os.Rename(path, path+aside); err != nil {
-				return err
-			}
-			j.o.Log.Error("a file in the journal is none of ours and was moved aside", "file", path+aside)
-			continue
-		}
-		end, damaged := scan(b, n, salt, headerSize, func(r Record) {
-			j.seq = max(j.seq, r.Seq+1)
-			j.o.Replay(r)
-		})
-		if end == headerSize && len(b) > headerSize {
-			if err := os.Rename(path, path+aside); err != nil {
-				return err
-			}
-			j.o.Log.Error("a file in the journal has no record that can be read and was moved aside: what was in it is lost",
-				"file", path+aside, "bytes", len(b))
-			continue
-		}
-		j.segments = append(j.segments, &segment{number: n, salt: salt, size: len(b)})
-		switch torn := len(b) - end; {
-		case damaged > 0:
-			if err := os.Link(path, path+aside); err != nil && !errors.Is(err, fs.ErrExist) {
-				j.o.Log.Warn("a damaged file of the journal cannot be kept", "error", err.Error())
-			}
-			j.o.Log.Error("the journal is damaged: records are lost, those around them are not", "file", path, "bytes", damaged)
-		case torn > 0:
-			j.o.Log.Info("the journal has a torn end: the server was killed while it wrote", "file", path, "bytes", torn)
-		}
-	}
-	return nil
-}
-
 // State returns the facts kept beside the records.
 func (j *Journal) State() State {
 	j.mu.Lock()
@@ -207,10 +125,10 @@ func (j *Journal) State() State {
 	return j.state
 }
 
-// SetState keeps facts, at once; for the start.
+// SetState keeps facts, at once; for the start, or in Taken.
 func (j *Journal) SetState(s State) error {
 	j.mu.Lock()
-	j.state, j.below = s, s.Below
+	j.state, j.below = s, max(j.below, s.Below)
 	j.mu.Unlock()
 	return writeState(j.o.Dir, s)
 }
@@ -372,7 +290,9 @@ func (j *Journal) Close(ctx context.Context) error {
 	if j.watch != nil {
 		j.watch.Stop()
 	}
-	j.lock.Close()
+	if j.lock != nil {
+		j.lock.Close()
+	}
 	lost := 0
 	for _, e := range j.queue {
 		if e.state != canceled {

@@ -21,6 +21,7 @@ type owner struct {
 	mu      sync.Mutex
 	stored  []*Entry
 	trouble []error
+	taken   bool
 	found   map[uint64]string // what Open replayed
 	places  map[uint64]Place
 }
@@ -29,8 +30,15 @@ func open(t testing.TB, dir string) *owner {
 	t.Helper()
 	w := &owner{found: map[uint64]string{}, places: map[uint64]Place{}}
 	j, err := Open(Options{
-		Dir:    dir,
-		Replay: func(r Record) { w.found[r.Seq], w.places[r.Seq] = string(r.Payload), r.Place },
+		Dir: dir,
+		Replay: func() func(Record) {
+			return func(r Record) { w.found[r.Seq], w.places[r.Seq] = string(r.Payload), r.Place }
+		},
+		Taken: func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.taken = true
+		},
 		Stored: func(e []*Entry) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -163,130 +171,6 @@ func TestRelease(t *testing.T) {
 	}
 	w.Release(w.places[1])
 	w.await(t, "removed", func() bool { return len(segmentsOf(t, dir)) == 2 })
-}
-
-// PR-03: a file cut at each byte of its last record loses that record only.
-func TestPR03Cut(t *testing.T) {
-	dir := t.TempDir()
-	w := start(t, dir)
-	w.put(t, "one", "two", "three is cut")
-	w.close(t)
-	path := segmentsOf(t, dir)[0]
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := len(whole) - recordSize(len("three is cut"))
-	for cut := range len(whole) {
-		for _, tail := range []string{"", strings.Repeat("\x00", 300), strings.Repeat("garbage ", 40)} {
-			dir := t.TempDir()
-			if err := os.WriteFile(dir+"/0000000001.journal", append(whole[:cut:cut], tail...), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			w := open(t, dir)
-			padding := 0 // what stands there does not matter
-			if tail != "" {
-				padding = recordSize(3) - recordHeader - 3
-			}
-			want := "one two"
-			switch {
-			case cut < headerSize+recordSize(3)-padding:
-				want = ""
-			case cut < last-padding:
-				want = "one"
-			case cut >= len(whole)-recordSize(12)+recordHeader+12 && tail != "":
-				want = "one two three is cut"
-			}
-			if got := w.text(); got != want {
-				t.Fatalf("cut at %d with %q behind: found %q, want %q", cut, tail, got, want)
-			}
-			w.Start()
-			w.close(t)
-		}
-	}
-}
-
-// PR-03: empty, missing, of somebody else's.
-func TestPR03Foreign(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "not", "there")
-	w := start(t, dir)
-	w.put(t, "x")
-	w.close(t)
-	os.WriteFile(dir+"/0000000002.journal", nil, 0o600)
-	os.WriteFile(dir+"/0000000003.journal", []byte("SQLite format 3 and more"), 0o600)
-	os.WriteFile(dir+"/notes.txt", nil, 0o600)
-	w = open(t, dir)
-	if got := w.text(); got != "x" {
-		t.Errorf("found %q", got)
-	}
-	if _, err := os.Stat(dir + "/0000000003.journal.bad"); err != nil {
-		t.Error(err)
-	}
-	w.Hold(w.places[1])
-	w.Start()
-	w.put(t, "y")
-	w.close(t)
-	if got := open(t, dir).text(); got != "x y" {
-		t.Errorf("found %q", got)
-	}
-}
-
-// A damaged record in the middle is stepped over; each byte is damaged once.
-func TestDamage(t *testing.T) {
-	dir := t.TempDir()
-	w := start(t, dir)
-	w.put(t, "one", "the second one", "three")
-	w.close(t)
-	whole, err := os.ReadFile(segmentsOf(t, dir)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := headerSize + recordSize(3)
-	for at := begin; at < begin+recordHeader+len("the second one"); at++ {
-		b := slices.Clone(whole)
-		b[at] ^= 0x41
-		salt, _ := parseHeader(b, 1)
-		var got []string
-		_, damaged := scan(b, 1, salt, headerSize, func(r Record) { got = append(got, string(r.Payload)) })
-		if want := []string{"one", "three"}; !slices.Equal(got, want) || damaged != recordSize(len("the second one")) {
-			t.Errorf("damaged at %d: %q, %d bytes", at, got, damaged)
-		}
-	}
-}
-
-// A damaged salt makes all records unreadable: the file is moved aside, not
-// removed. A file with damage between records is read and kept as well.
-func TestDamagedIsKept(t *testing.T) {
-	dir := t.TempDir()
-	w := start(t, dir)
-	w.put(t, "one", "two", "three")
-	w.close(t)
-	path := segmentsOf(t, dir)[0]
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at, want := range map[int]string{headerSize - 1: "", headerSize + recordSize(3) + recordHeader: "one three"} {
-		for _, number := range []string{"/0000000001.journal", "/0000000007.journal"} { // the last; not the last
-			dir := t.TempDir()
-			b := slices.Clone(whole)
-			b[at] ^= 1
-			os.WriteFile(dir+"/0000000001.journal", b, 0o600)
-			if number != "/0000000001.journal" {
-				os.WriteFile(dir+number, appendHeader(nil, 7, 1), 0o600)
-			}
-			w := open(t, dir)
-			if got := w.text(); got != want {
-				t.Errorf("damaged at %d: found %q", at, got)
-			}
-			w.Start() // removes what is not held
-			w.put(t, "x")
-			w.close(t)
-			if kept, err := os.ReadFile(dir + "/0000000001.journal.bad"); err != nil || !slices.Equal(kept, b) {
-				t.Errorf("damaged at %d: not kept: %v", at, err)
-			}
-		}
-	}
 }
 
 // What fsync refused is written again elsewhere, and the owner is told.

@@ -66,6 +66,9 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// ErrInUse says that another server has the directory.
+var ErrInUse = errors.New("is in use")
+
 // lock keeps a second server out of the directory, as long as the file is open.
 func lock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, "lock")
@@ -79,7 +82,7 @@ func lock(dir string) (*os.File, error) {
 		n, _ := f.ReadAt(holder, 0)
 		f.Close()
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(holder[:n])))
-		return nil, fmt.Errorf("%s is in use by process %d; each server needs a journal_dir of its own", dir, pid)
+		return nil, fmt.Errorf("%s %w by process %d; each server needs a journal_dir of its own", dir, ErrInUse, pid)
 	}
 	f.Truncate(0) // on a full disk the number is missing, the lock holds
 	f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)

@@ -19,6 +19,9 @@ func (j *Journal) write() {
 		j.mu.Unlock()
 		wake(j.wakeS)
 	}()
+	if !j.awaitTake() {
+		return
+	}
 	for {
 		wait := j.writeQueue()
 		j.remove()

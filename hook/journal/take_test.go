@@ -1,0 +1,63 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A directory that cannot be used is taken when it can be: what is in it is
+// found, and what was appended meanwhile comes behind.
+func TestTakenLater(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	w := start(t, dir)
+	w.put(t, "a", "b")
+	w.close(t)
+	os.Rename(dir, dir+".away")
+	os.WriteFile(dir, nil, 0o600)
+	w = open(t, dir)
+	if len(w.found) > 0 {
+		t.Errorf("found %v", w.found)
+	}
+	w.KeepBelow(7)
+	w.Start()
+	w.mu.Lock()
+	if len(w.trouble) != 1 || !errors.Is(w.trouble[0], syscall.ENOTDIR) || w.taken {
+		t.Errorf("trouble %v, taken %v", w.trouble, w.taken)
+	}
+	w.mu.Unlock()
+	first := &Entry{Kind: 1, Payload: []byte("c"), Hold: true}
+	w.Append(first)
+	os.Remove(dir)
+	os.Rename(dir+".away", dir)
+	w.put(t, "d")
+	w.mu.Lock()
+	if len(w.trouble) != 2 || w.trouble[1] != nil || !w.taken || w.text() != "a b" || first.Seq <= 2 || first.Place().Segment != 2 {
+		t.Errorf("trouble %v, taken %v, found %q, number %d in %+v", w.trouble, w.taken, w.text(), first.Seq, first.Place())
+	}
+	w.mu.Unlock()
+	w.close(t)
+	w = open(t, dir)
+	if got := w.text(); got != "c d" || w.State().Below != 7 { // a and b were not held
+		t.Errorf("found %q, state %+v", got, w.State())
+	}
+}
+
+// Close does not wait for a directory that cannot be used.
+func TestNeverTaken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	os.WriteFile(file, nil, 0o600)
+	w := open(t, file)
+	w.Start()
+	w.Append(&Entry{Payload: []byte("x")})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.Close(ctx); err == nil || !strings.Contains(err.Error(), "1 records could not be written") {
+		t.Errorf("Close: %v", err)
+	}
+}
