@@ -12,7 +12,7 @@ const (
 	minProbe     = 500 * time.Millisecond
 	maxProbe     = 4 * time.Second
 	minBackoff   = 250 * time.Millisecond
-	maxBackoff   = 60 * time.Second // of a notice that the endpoint answers but does not take
+	maxBackoff   = 60 * time.Second // of a notice that the endpoint does not take, while it takes others
 	jitter       = 0.2              // of every wait, up and down
 )
 
@@ -66,11 +66,16 @@ func (b *breaker) failed(now time.Time) bool {
 func (b *breaker) worked() bool {
 	was := b.open
 	b.fails, b.open = 0, false
+	b.stop()
+	return was
+}
+
+// stop ends the wait for the next chance.
+func (b *breaker) stop() {
 	if b.timer != nil {
 		b.timer.Stop()
 		b.timer = nil
 	}
-	return was
 }
 
 // backoff is how long the n-th repeat waits, counted from 1.

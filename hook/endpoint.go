@@ -76,14 +76,15 @@ func (e *Engine) targetLocked(raw string) *target {
 	return t
 }
 
-// passLocked reports whether a notice may be sent to an endpoint now. If not,
+// passLocked reports whether a notice of a lane may be sent to its endpoint now. If not,
 // the lanes are looked at again in time. A notice that a gate waits for is sent
 // also to an endpoint that says "later".
-func (e *Engine) passLocked(ep *endpoint, urgent bool) bool {
+func (e *Engine) passLocked(l *lane, urgent bool) bool {
 	now := time.Now()
-	all := []*breaker{&ep.breaker, &ep.throttle}
+	ep := l.ep
+	all := []*breaker{&ep.breaker, &l.breaker, &ep.throttle}
 	if urgent {
-		all = all[:1]
+		all = all[:2]
 	}
 	for _, b := range all {
 		if !b.shut(now) {
@@ -135,7 +136,7 @@ func (e *Engine) heardLocked(ep *endpoint, gate, answered bool, why *Refusal) (t
 	}
 	ep.gateBreaker.worked()
 	if ep.breaker.worked() {
-		e.pumpAllLocked(ep)
+		e.returnLocked(ep, nil)
 		return "http hook endpoint answers again"
 	}
 	return ""
@@ -158,7 +159,7 @@ func (r *Refusal) ofVhost(rules *Rules) bool {
 func (e *Engine) laterLocked(ep *endpoint, took bool, after time.Duration) (text string) {
 	switch {
 	case took && ep.throttle.worked():
-		e.pumpAllLocked(ep)
+		e.returnLocked(ep, nil)
 		return "http hook endpoint takes notices again"
 	case took:
 		return ""
@@ -173,6 +174,18 @@ func (e *Engine) laterLocked(ep *endpoint, took bool, after time.Duration) (text
 	return ""
 }
 
+// ownLocked notes how a call went whose failure is the vhost's own.
+func (e *Engine) ownLocked(l *lane, failed bool) (text string) {
+	switch {
+	case failed && l.breaker.failed(time.Now()):
+		return "http hook endpoint cannot be called as the vhost says: its notices wait, it is tried again now and then"
+	case !failed && l.breaker.worked():
+		e.returnLocked(l.ep, l)
+		return "http hook endpoint can be called as the vhost says again"
+	}
+	return ""
+}
+
 // heard notes how the call of a gate went.
 func (e *Engine) heard(ep *endpoint, answered bool, why *Refusal) {
 	e.mu.Lock()
@@ -182,14 +195,14 @@ func (e *Engine) heard(ep *endpoint, answered bool, why *Refusal) {
 }
 
 // logEndpoint writes the one line about a change.
-func (e *Engine) logEndpoint(ep *endpoint, text string, why *Refusal) {
+func (e *Engine) logEndpoint(ep *endpoint, text string, why *Refusal, more ...any) {
 	if text == "" {
 		return
 	}
 	e.mu.Lock()
 	pending := ep.pending
 	e.mu.Unlock()
-	args := []any{"endpoint", ep.key, "pending", pending}
+	args := append([]any{"endpoint", ep.key, "pending", pending}, more...)
 	level := slog.LevelInfo
 	if why != nil {
 		level = slog.LevelWarn

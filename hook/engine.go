@@ -237,6 +237,9 @@ func (e *Engine) Close(ctx context.Context) error {
 func (e *Engine) lastTryLocked() {
 	for _, ep := range e.endpoints {
 		ep.breaker.until, ep.throttle.until = time.Time{}, time.Time{}
+		for _, l := range ep.lanes {
+			l.breaker.until = time.Time{}
+		}
 		for _, ln := range ep.lines {
 			if ln.state == lineResting {
 				e.wakeLocked(ln)
@@ -251,10 +254,10 @@ func (e *Engine) account() error {
 	e.mu.Lock()
 	left, kept := 0, 0
 	for _, ep := range e.endpoints {
-		for _, b := range []*breaker{&ep.breaker, &ep.throttle} {
-			if b.timer != nil {
-				b.timer.Stop()
-			}
+		ep.breaker.stop()
+		ep.throttle.stop()
+		for _, l := range ep.lanes {
+			l.breaker.stop()
 		}
 		for it := ep.oldest; it != nil; it = it.newer {
 			left++

@@ -5,39 +5,48 @@ import "container/list"
 // A lane bounds the calls of notices under way: those of one vhost to one
 // endpoint. It exists while it has items. Guarded by Engine.mu.
 type lane struct {
-	vhost       string
-	ep          *endpoint
-	items       int    // whose lane it is
-	rules       *Rules // that came last
-	workers     int    // of them; urgent lines have more
-	running     int
-	first, last *line // ready
+	vhost   string
+	ep      *endpoint
+	items   int     // whose lane it is
+	rules   *Rules  // that came last
+	workers int     // of them; urgent lines have more
+	breaker breaker // of what fails because of the vhost's rules
+	running int
+	ready   lines // urgent ones first
+	resting lines // in the order they failed
 }
 
-func (l *lane) enlist(ln *line, front bool) {
-	ln.lane = l
-	switch {
-	case l.first == nil:
-		l.first, l.last = ln, ln
-	case front:
-		ln.next, l.first.prev = l.first, ln
-		l.first = ln
-	default:
-		ln.prev, l.last.next = l.last, ln
-		l.last = ln
+// lines are some in the same state.
+type lines struct{ first, last *line }
+
+func (s *lines) pushFront(ln *line) {
+	if ln.next = s.first; ln.next != nil {
+		ln.next.prev = ln
+	} else {
+		s.last = ln
 	}
+	s.first = ln
 }
 
-func (l *lane) unlist(ln *line) {
+func (s *lines) pushBack(ln *line) {
+	if ln.prev = s.last; ln.prev != nil {
+		ln.prev.next = ln
+	} else {
+		s.first = ln
+	}
+	s.last = ln
+}
+
+func (s *lines) remove(ln *line) {
 	if ln.prev != nil {
 		ln.prev.next = ln.next
 	} else {
-		l.first = ln.next
+		s.first = ln.next
 	}
 	if ln.next != nil {
 		ln.next.prev = ln.prev
 	} else {
-		l.last = ln.prev
+		s.last = ln.prev
 	}
 	ln.prev, ln.next = nil, nil
 }
@@ -72,23 +81,27 @@ func (e *Engine) pumpLocked(l *lane) {
 
 // takeLocked gives a worker its next line. So many others are running.
 func (e *Engine) takeLocked(l *lane, others int) *line {
-	ln := l.first // urgent, if any is
+	ln := l.ready.first // urgent, if any is
 	if ln == nil || e.aborted {
 		return nil
 	}
 	if most := l.workers; others >= most && (!ln.urgent || others >= most+min(most, urgentWorkers)) {
 		return nil
 	}
-	if e.closed && l.ep.underway > 0 && l.ep.ails() {
+	if e.closed && (l.ep.underway > 0 && l.ep.ails() || others > 0 && l.breaker.open) {
 		return nil // how that call goes decides, see returnedLocked
 	}
-	if !e.passLocked(l.ep, ln.urgent) {
-		if e.closed {
-			e.giveUpLocked(l.ep)
+	if !e.passLocked(l, ln.urgent) {
+		switch {
+		case !e.closed:
+		case l.ep.ails():
+			e.giveUpLocked(l.ep, nil)
+		default:
+			e.giveUpLocked(l.ep, l)
 		}
 		return nil
 	}
-	l.unlist(ln)
+	l.ready.remove(ln)
 	ln.state = lineRunning
 	l.ep.underway++
 	return ln
@@ -101,7 +114,7 @@ func (e *Engine) returnedLocked(ep *endpoint) {
 	switch {
 	case !e.closed || ep.underway > 0:
 	case ep.ails():
-		e.giveUpLocked(ep)
+		e.giveUpLocked(ep, nil)
 	default:
 		e.pumpAllLocked(ep)
 	}
@@ -110,16 +123,31 @@ func (e *Engine) returnedLocked(ep *endpoint) {
 // ails reports whether notices are held back from an endpoint.
 func (ep *endpoint) ails() bool { return ep.breaker.open || ep.throttle.open }
 
+// returnLocked goes on with a lane, or with all, whose endpoint takes notices
+// again: what rests because it did not is brought forward.
+func (e *Engine) returnLocked(ep *endpoint, only *lane) {
+	for _, l := range ep.lanes {
+		if only != nil && l != only {
+			continue
+		}
+		for l.resting.first != nil {
+			e.wakeLocked(l.resting.first)
+		}
+		e.pumpLocked(l)
+	}
+}
+
 func (e *Engine) pumpAllLocked(ep *endpoint) {
 	for _, l := range ep.lanes {
 		e.pumpLocked(l)
 	}
 }
 
-// giveUpLocked parks all that waits for an endpoint that does not answer.
-func (e *Engine) giveUpLocked(ep *endpoint) {
+// giveUpLocked parks all that waits for an endpoint that does not answer, or in
+// one lane.
+func (e *Engine) giveUpLocked(ep *endpoint, only *lane) {
 	for _, ln := range ep.lines {
-		if ln.state == lineReady || ln.state == lineResting {
+		if (ln.state == lineReady || ln.state == lineResting) && (only == nil || ln.lane == only) {
 			e.parkLocked(ln)
 		}
 	}

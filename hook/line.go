@@ -22,8 +22,8 @@ type line struct {
 	urgent      bool // a gate waits for an end in here: go first
 	tries       int  // of the first item
 	rest        *time.Timer
-	lane        *lane // while it is ready or running
-	prev, next  *line // in lane, while it is ready
+	lane        *lane // of the first item; while it is ready, running or resting
+	prev, next  *line // in lane, while it is ready or resting
 }
 
 type lineState uint8
@@ -117,14 +117,10 @@ func (e *Engine) removeLocked(it *item) {
 	if !first {
 		return
 	}
-	switch ln.state {
-	case lineReady:
-		ln.lane.unlist(ln)
-	case lineResting:
-		ln.rest.Stop()
-	case lineParked:
+	if ln.state == lineParked {
 		return
 	}
+	ln.leaveLane()
 	ln.state, ln.tries = lineIdle, 0
 	e.advanceLocked(ln)
 }
@@ -144,14 +140,30 @@ func (e *Engine) advanceLocked(ln *line) {
 
 // offerLocked puts a line into the lane of its first item, a notice.
 func (e *Engine) offerLocked(ln *line) {
-	ln.state = lineReady
-	ln.first.lane.enlist(ln, ln.urgent)
-	e.pumpLocked(ln.first.lane)
+	ln.state, ln.lane = lineReady, ln.first.lane
+	if ln.urgent {
+		ln.lane.ready.pushFront(ln)
+	} else {
+		ln.lane.ready.pushBack(ln)
+	}
+	e.pumpLocked(ln.lane)
+}
+
+// leaveLane takes a line out of what it waits in.
+func (ln *line) leaveLane() {
+	switch ln.state {
+	case lineReady:
+		ln.lane.ready.remove(ln)
+	case lineResting:
+		ln.lane.resting.remove(ln)
+		ln.rest.Stop()
+	}
 }
 
 // restLocked has a line wait before the next try.
 func (e *Engine) restLocked(ln *line, d time.Duration) {
 	ln.state = lineResting
+	ln.lane.resting.pushBack(ln)
 	ln.rest = time.AfterFunc(d, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -161,9 +173,9 @@ func (e *Engine) restLocked(ln *line, d time.Duration) {
 	})
 }
 
-// wakeLocked ends a rest.
+// wakeLocked has a line that waits take its place anew.
 func (e *Engine) wakeLocked(ln *line) {
-	ln.rest.Stop()
+	ln.leaveLane()
 	ln.state = lineIdle
 	e.advanceLocked(ln)
 }
@@ -171,24 +183,14 @@ func (e *Engine) wakeLocked(ln *line) {
 // hurryLocked moves a line ahead of the others, for the gate that waits for it.
 func (e *Engine) hurryLocked(ln *line) {
 	ln.urgent = true
-	switch ln.state {
-	case lineReady:
-		ln.lane.unlist(ln)
-		ln.state = lineIdle
-		e.advanceLocked(ln)
-	case lineResting:
+	if ln.state == lineReady || ln.state == lineResting {
 		e.wakeLocked(ln)
 	}
 }
 
 // parkLocked leaves a line to the next start.
 func (e *Engine) parkLocked(ln *line) {
-	switch ln.state {
-	case lineReady:
-		ln.lane.unlist(ln)
-	case lineResting:
-		ln.rest.Stop()
-	}
+	ln.leaveLane()
 	ln.state = lineParked
 	for it := ln.first; it != nil; it = it.next {
 		if it.turn == nil {

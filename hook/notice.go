@@ -182,10 +182,15 @@ func (e *Engine) deliver(ln *line) {
 	e.mu.Lock()
 	ep, counts := ln.ep, &ln.ep.tallies[it.action]
 	tries := ln.tries + 1
-	var change, throttled string
+	var change, throttled, own string
 	if ctx.Err() == nil || e.notices.Err() == nil {
-		if answered := a.status != 0 || t.err != nil; answered || !refusal.ofVhost(rules) {
+		answered := a.status != 0 || t.err != nil
+		ofVhost := !answered && refusal.ofVhost(rules)
+		if !ofVhost {
 			change = e.heardLocked(ep, false, answered, refusal)
+		}
+		if ofVhost || answered {
+			own = e.ownLocked(it.lane, ofVhost)
 		}
 		if a.status != 0 {
 			throttled = e.laterLocked(ep, done, a.retryAfter)
@@ -207,10 +212,10 @@ func (e *Engine) deliver(ln *line) {
 		switch {
 		case e.closed:
 			e.parkLocked(ln)
-		case a.status != 0:
+		case a.status != 0 && !ep.throttle.open: // nothing else slows it down
 			e.restLocked(ln, max(backoff(tries, maxBackoff), a.retryAfter))
-		case refusal.Reason == ReasonTLS && refusal.ofVhost(rules): // no breaker slows it down
-			e.restLocked(ln, backoff(tries, maxBackoff))
+		case a.status != 0:
+			e.restLocked(ln, max(backoff(tries, maxProbe), a.retryAfter))
 		default:
 			e.restLocked(ln, backoff(tries, maxProbe))
 		}
@@ -220,6 +225,7 @@ func (e *Engine) deliver(ln *line) {
 	e.logNotice(rec, t, done, t.err != nil || rules.NoRetry, tries, refusal, took)
 	e.logEndpoint(ep, change, notNil(refusal, a.status == 0))
 	e.logEndpoint(ep, throttled, notNil(refusal, !done))
+	e.logEndpoint(ep, own, notNil(refusal, a.status == 0), "vhost", clip(rec.Stream.vhost))
 }
 
 // unreadable is what becomes of an item that the journal does not give back: it
@@ -333,6 +339,7 @@ func (e *Engine) tightenLocked(it *item) {
 func (e *Engine) dropLaneLocked(l *lane) {
 	if l.items == 0 && l.running == 0 && l.ep.lanes[l.vhost] == l {
 		delete(l.ep.lanes, l.vhost)
+		l.breaker.stop()
 	}
 }
 
