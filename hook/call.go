@@ -85,6 +85,13 @@ func (e *Engine) request(ctx context.Context, t *target, rules *Rules, id string
 	return req
 }
 
+// alerted reports whether the endpoint ended the TLS connection. In TLS 1.3 it
+// says so only after the handshake that our certificate is missing or not good.
+func alerted(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error"
+}
+
 const lateHandshake = "no TLS handshake in time"
 
 // failure names what went wrong. Once connected, the text of net/http's errors
@@ -102,7 +109,7 @@ func failure(ctx context.Context, err error, stage int32) *Refusal {
 	switch {
 	case stage == stageTLS && late:
 		return &Refusal{Reason: ReasonTLS, Detail: lateHandshake}
-	case stage == stageTLS:
+	case stage == stageTLS, alerted(err):
 		return &Refusal{Reason: ReasonTLS, Detail: clip(err.Error())}
 	case late:
 		return &Refusal{Reason: ReasonTimeout, Detail: "no connection in time"}

@@ -3,6 +3,8 @@ package hook
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"io"
 	"log"
 	"net"
@@ -49,6 +51,37 @@ func TestTLS(t *testing.T) {
 	plain := newLedger(t, nil)
 	err = testEngine(t, all(strings.Replace(plain.URL, "http:", "https:", 1))).Client().Ask(t.Context(), event(OnPublish, 1, "s"))
 	wantReason(t, err, ReasonTLS)
+}
+
+// An endpoint that wants a certificate and gets none says so after the handshake
+// (TLS 1.3), or within (1.2): both are failures of TLS.
+func TestTLSWithoutOurCertificate(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+		srv.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: version, MaxVersion: version}
+		srv.StartTLS()
+		defer srv.Close()
+		ca := t.TempDir() + "/ca.pem"
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+		if err := os.WriteFile(ca, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		options, err := LoadTLS(ca, "", "", "example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules := all(srv.URL)
+		rules.TLS = options
+		e := testEngine(t, rules)
+		for range 5 { // an alert may be overtaken by the end of the connection
+			err := e.Client().Ask(t.Context(), event(OnPublish, 1, "s"))
+			wantReason(t, err, ReasonTLS)
+			if !strings.Contains(err.Error(), "remote error: tls: ") {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // HK-17: the endpoint closes a kept connection, in order or hard, even after it
