@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +38,7 @@ type file struct {
 	missed    int // frames in front of the file that are in none
 	missedFor string
 
-	buf      []byte      // whole tags that the kernel has not got
+	buf      []byte      // whole tags that the kernel has not got; borrowed from buffers while there are any
 	anchored bool        // its name is on the disk, too
 	unsynced time.Time   // since when the disk lacks something; zero: it does not
 	size     int64       // up to the end of the last whole tag in the kernel
@@ -46,6 +47,14 @@ type file struct {
 	gaps     int         // times that the disk was slower than the stream
 	err      error       // the first
 }
+
+// buffers are for the files that are looked at just now: each fills one and gives
+// it back when the kernel has its bytes. A few serve all, and stay in the
+// processor's cache.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 2*writeSize)
+	return &b
+}}
 
 // openFile creates a file with its header and metadata. Nothing is left behind
 // when it fails.
@@ -104,6 +113,9 @@ func (f *file) append(t flv.Tag, now time.Time) (full bool) {
 	if f.unsynced.IsZero() {
 		f.unsynced = now
 	}
+	if f.buf == nil {
+		f.buf = *buffers.Get().(*[]byte)
+	}
 	f.buf = flv.AppendTag(f.buf, t)
 	return len(f.buf) >= writeSize
 }
@@ -145,10 +157,10 @@ func (f *file) flush() error {
 		rest = behind
 	}
 	f.lost += countFrames(f.buf[n-len(rest):])
-	f.buf = f.buf[:0]
-	if cap(f.buf) > keepBuffer {
-		f.buf = nil
+	if b := f.buf[:0]; cap(b) <= keepBuffer {
+		buffers.Put(&b)
 	}
+	f.buf = nil
 	return f.fail(err)
 }
 

@@ -5,7 +5,7 @@
 // ready for the wire. A subscriber walks the chain with a Cursor and sends
 // whole runs of it; nothing is copied per player and no lock is taken per
 // message. Registry finds streams, Publication writes, Subscriber reads wire
-// bytes, Reader copies tags out for those that need them (recordings).
+// bytes, Reader gives tags to those that need them (recordings).
 package live
 
 import (
@@ -118,6 +118,16 @@ func (b *block) start(i uint32) uint32 {
 		return 0
 	}
 	return b.index[i-1].end
+}
+
+// payload is the payload of entry i where it lies in one piece, false where
+// chunk headers are between.
+func (b *block) payload(i uint32) ([]byte, bool) {
+	e := &b.index[i]
+	if int(e.length) > b.chunkSize {
+		return nil, false
+	}
+	return b.buf[e.end-e.length : e.end : e.end], true
 }
 
 // appendPayload adds the payload of entry i, without the chunk headers between.

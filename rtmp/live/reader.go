@@ -8,7 +8,7 @@ import (
 	"srs/flv"
 )
 
-// Frame is one tag of a publication, copied out of the ring.
+// Frame is one tag of a publication.
 type Frame struct {
 	flv.Tag          // Timestamp is on the stream's time line
 	Raw     uint32   // time as published
@@ -22,7 +22,8 @@ type Reader struct {
 	stream *Stream       // nil: at the end from the start
 	over   chan struct{} // closed at the publication's end
 	epoch  uint64
-	buf    []byte
+	lent   *block // has the data of the tag that was given out last
+	buf    []byte // has it where it lies in pieces
 
 	mu      sync.Mutex // the publisher moves a reader on that is busy elsewhere; Stream.mu comes first
 	maxLag  int64
@@ -72,7 +73,16 @@ func (r *Reader) Close() {
 	r.mu.Lock()
 	r.endLocked()
 	r.mu.Unlock()
+	r.takeBack()
 	s.registry.close(s)
+}
+
+// takeBack ends the use of the data that was given out last.
+func (r *Reader) takeBack() {
+	if r.lent != nil {
+		r.lent.release()
+		r.lent = nil
+	}
 }
 
 func (r *Reader) endLocked() {
@@ -83,12 +93,15 @@ func (r *Reader) endLocked() {
 }
 
 // Poll returns the next tag, or false when there is none at the moment. Its data
-// is valid until the next call. After the publication's last tag the error is
+// is the ring's, to be read only, and valid until the next call. After the publication's last tag the error is
 // io.EOF, with Gap set where the last tags were passed over. Nobody is woken for a tag: who polls now and then, and once more when
 // Over is closed, costs the publisher nothing.
 func (r *Reader) Poll() (Frame, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.lent != r.pos.block {
+		r.takeBack()
+	}
 	if r.pos.block == nil {
 		return Frame{Gap: r.gap}, false, io.EOF
 	}
@@ -107,9 +120,16 @@ func (r *Reader) Poll() (Frame, bool, error) {
 		r.gap = false
 		return f, true, nil
 	}
-	r.buf = r.pos.block.appendPayload(r.buf[:0], r.pos.entry)
+	data, whole := r.pos.block.payload(r.pos.entry)
+	if !whole {
+		r.buf = r.pos.block.appendPayload(r.buf[:0], r.pos.entry)
+		data = r.buf
+	} else if r.lent != r.pos.block { // which the publisher may make the reader leave
+		r.takeBack()
+		r.lent = r.pos.block.retain()
+	}
 	r.pos.entry++
-	f := Frame{Tag: flv.Tag{Type: e.typ, Timestamp: e.line, Data: r.buf}, Raw: e.raw, Info: e.info, Gap: r.gap}
+	f := Frame{Tag: flv.Tag{Type: e.typ, Timestamp: e.line, Data: data}, Raw: e.raw, Info: e.info, Gap: r.gap}
 	r.gap = false
 	return f, true, nil
 }
