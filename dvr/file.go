@@ -34,6 +34,7 @@ type file struct {
 	os        *os.File
 	metadata  flv.FileMetadata // without its body
 	syncAfter time.Duration
+	crowd     *crowd // nil: it is on its own
 
 	missed    int // frames in front of the file that are in none
 	missedFor string
@@ -41,6 +42,10 @@ type file struct {
 	buf      []byte      // whole tags that the kernel has not got; borrowed from buffers while there are any
 	anchored bool        // its name is on the disk, too
 	unsynced time.Time   // since when the disk lacks something; zero: it does not
+	written  time.Time   // when the kernel got something last
+	before   time.Time   // likewise, at the last look
+	looked   time.Time   // when that was
+	covered  bool        // the crowd's sync was its, too; whether it is still there is to be looked at
 	size     int64       // up to the end of the last whole tag in the kernel
 	sum      flv.Summary // of those tags
 	lost     int         // frames that were appended and never written
@@ -120,15 +125,42 @@ func (f *file) append(t flv.Tag, now time.Time) (full bool) {
 	return len(f.buf) >= writeSize
 }
 
+// look is called before tags are appended that have come since the last step. It
+// sees what the crowd's sync has brought to the disk: everything, or all but what
+// was written since the last look.
+func (f *file) look(now time.Time) {
+	switch {
+	case f.unsynced.IsZero():
+	case f.crowd.covers(f.written):
+		f.unsynced, f.covered = time.Time{}, true
+	case f.unsynced.Before(f.looked) && f.crowd.covers(f.before):
+		f.unsynced, f.covered = f.looked, true
+	}
+	f.looked, f.before = now, f.written
+}
+
 // step gives the buffer to the kernel, and brings it to the disk when it is time.
 func (f *file) step(now time.Time) error {
 	if err := f.flush(); err != nil {
 		return err
 	}
-	if !f.unsynced.IsZero() && now.Sub(f.unsynced) >= f.syncAfter {
-		return f.sync()
+	if f.covered {
+		f.covered, f.anchored = false, true
+		if err := f.claim.present(f.os); err != nil {
+			return f.fail(err)
+		}
 	}
-	return nil
+	if f.unsynced.IsZero() || now.Sub(f.unsynced) < f.syncAfter {
+		return nil
+	}
+	switch synced, soon := f.crowd.due(f.os, now); {
+	case synced:
+		f.unsynced, f.anchored = time.Time{}, true
+		return f.fail(f.claim.present(f.os))
+	case soon:
+		return nil
+	}
+	return f.sync()
 }
 
 // settle brings everything to the disk, before a long time without frames.
@@ -146,6 +178,7 @@ func (f *file) flush() error {
 		return nil
 	}
 	n, err := f.os.Write(f.buf)
+	f.written = time.Now()
 	rest := f.buf[:n]
 	for {
 		t, behind, ok := flv.Split(rest)
@@ -189,6 +222,7 @@ func (f *file) fail(err error) error {
 // only when the metadata cannot be written: then it is to be completed later. The
 // error returned says that there is no file of that name.
 func (f *file) complete(who facts, heard bool) (place, error) {
+	defer f.crowd.leave()
 	defer f.os.Close()
 	if f.err == nil {
 		f.flush()

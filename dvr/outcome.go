@@ -63,6 +63,7 @@ func (r *recording) open(at uint32) bool {
 		r.miss()
 		return false
 	}
+	f.crowd = r.recorder.enterCrowd(f.os)
 	f.missed, f.missedFor = r.trouble.missed, r.trouble.last
 	r.trouble.missed = 0
 	r.file, r.unsaid = f, [2]bool{}
@@ -77,7 +78,7 @@ func (r *recording) open(at uint32) bool {
 	}
 	for _, typ := range []uint8{flv.TypeVideo, flv.TypeAudio} {
 		for _, h := range r.prologue.of(typ) {
-			f.append(h, now)
+			f.append(h, r.now)
 		}
 	}
 	return true

@@ -42,7 +42,7 @@ const (
 	maxDrain    = 4096                   // frames taken at a time
 	diskCalls   = 16                     // under way at a time, per directory of a template
 	fileCalls   = 2                      // of them, those that complete and open files: a crowd that does so at once waits in line
-	flushAfter  = 400 * time.Millisecond // a byte waits no longer for the kernel
+	flushAfter  = 450 * time.Millisecond // a byte waits no longer for the kernel, on a machine that has time: 500 ms are promised
 	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
 	retryAfter  = 10 * time.Second       // between tries of a new file
 	closeGrace  = time.Second            // of the time for Close, to complete files of publishes that still run
@@ -75,6 +75,7 @@ type Recorder struct {
 	closed   bool
 	slots    map[string]chan struct{} // by directory: diskCalls tokens
 	files    map[string]chan struct{} // by directory: fileCalls tokens
+	crowds   map[uint64]*crowd        // by device
 	byName   map[string]*recording    // those that further publishes may enter, by turn.name
 	active   int                      // recordings that run
 	marks    []pendingMark            // oldest first
@@ -91,7 +92,8 @@ func New(o Options) *Recorder {
 	}
 	r := &Recorder{
 		Options: o, born: time.Now(), closing: make(chan struct{}),
-		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}), byName: make(map[string]*recording),
+		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
+		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r

@@ -47,6 +47,7 @@ type recording struct {
 	unsaid    [2]bool // by media type: the file lacks the newest headers
 	file      *file   // nil: none is open
 	trouble   trouble
+	now       time.Time // when it began to look at its stream
 }
 
 // groups is how many groups of recordings look at their streams together.
@@ -82,6 +83,10 @@ func (r *recording) read() {
 			return
 		}
 		r.source.SetMaxLag(r.recorder.share())
+		r.now = time.Now()
+		if r.file != nil {
+			r.file.look(r.now)
+		}
 		more, ended := r.drain()
 		if r.file != nil {
 			r.disk(func() error { return r.file.step(time.Now()) })
@@ -167,7 +172,7 @@ func (r *recording) take(f live.Frame) {
 	if !frame && r.turn.settings.TimeJitter == conf.JitterZero && !r.clock.near(at) {
 		at = r.clock.last // encoders send headers with any time
 	}
-	now, since := time.Now(), r.clock.at(at)
+	since := r.clock.at(at)
 	if r.turn.settings.TimeJitter != conf.JitterOff {
 		at = since
 	}
@@ -175,10 +180,10 @@ func (r *recording) take(f live.Frame) {
 		r.unsaid[f.Type&1] = false
 		for _, h := range r.prologue.of(f.Type) {
 			h.Timestamp = at
-			r.file.append(h, now)
+			r.file.append(h, r.now)
 		}
 	}
-	if full := r.file.append(flv.Tag{Type: f.Type, Timestamp: at, Data: f.Data}, now); full {
+	if full := r.file.append(flv.Tag{Type: f.Type, Timestamp: at, Data: f.Data}, r.now); full {
 		r.disk(r.file.flush)
 	}
 }

@@ -1,0 +1,134 @@
+package dvr
+
+import (
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of ours.
+const (
+	syncCrowd = 16                     // files of a file system that are synced together
+	syncWait  = 500 * time.Millisecond // for such a sync, and then a file syncs itself
+	syncPause = time.Minute            // without them, after one that was slow or failed
+)
+
+// A crowd is the growing files of one file system. When they are many, one syncfs
+// stands for a fdatasync of each, which would be a commit of the file system's
+// journal every time:
+//
+//	file A   write....write....write due          write
+//	file B       write....write....write | covered    write | not yet
+//	crowd                           syncfs
+//
+// What a file had written before the crowd's sync began is on the disk when that
+// has ended well. When it fails each file syncs itself and learns whether it is
+// the one; so it does at its end in any case.
+type crowd struct {
+	// Static after construction.
+	able bool // syncfs of this file system writes all and says whether it could
+	sync func(*os.File) error
+
+	mu      sync.Mutex
+	files   int
+	running bool
+	begun   time.Time // the newest sync
+	good    time.Time // when the newest began that ended well
+	pause   time.Time // no sync before
+}
+
+// enter gives the crowd of a file, one more in it.
+func (r *Recorder) enterCrowd(f *os.File) *crowd {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.crowds[st.Dev]
+	if c == nil {
+		c = &crowd{able: ableToSync(f), sync: syncfs}
+		r.crowds[st.Dev] = c
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files++
+	return c
+}
+
+// leave takes a file out of it.
+func (c *crowd) leave() {
+	if c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.files--
+	}
+}
+
+// covers says whether what was written until a time is on the disk.
+func (c *crowd) covers(written time.Time) bool {
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.good.After(written)
+}
+
+// due is called for a file that is to be synced. Others wait for the sync of the
+// first, in their own ways: they are covered the next time they look.
+func (c *crowd) due(f *os.File, now time.Time) (synced, soon bool) {
+	if c == nil || !c.able {
+		return false, false
+	}
+	c.mu.Lock()
+	if c.running {
+		defer c.mu.Unlock()
+		return false, now.Sub(c.begun) < syncWait
+	}
+	if c.files < syncCrowd || now.Before(c.pause) {
+		c.mu.Unlock()
+		return false, false
+	}
+	c.running, c.begun = true, time.Now()
+	begun := c.begun
+	c.mu.Unlock()
+
+	err := c.sync(f)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = false
+	if err == nil {
+		c.good = begun
+	}
+	if ended := time.Now(); err != nil || ended.Sub(begun) > syncWait {
+		c.pause = ended.Add(syncPause) // others write much there
+	}
+	return err == nil, false
+}
+
+// ableToSync knows file systems of which syncfs(2) is known to bring data to the
+// disk; of FUSE, say, it need not.
+func ableToSync(f *os.File) bool {
+	var st unix.Statfs_t
+	if unix.Fstatfs(int(f.Fd()), &st) != nil {
+		return false
+	}
+	switch st.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC:
+		return true
+	}
+	return false
+}
+
+// syncfs is syncfs(2). Since Linux 5.8 it reports errors of all the file system.
+func syncfs(f *os.File) error {
+	for {
+		if err := unix.Syncfs(int(f.Fd())); err != unix.EINTR {
+			return os.NewSyscallError("syncfs", err)
+		}
+	}
+}
