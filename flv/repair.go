@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math"
 )
 
 // A Report tells what is in a file, whole or not.
@@ -18,17 +17,8 @@ type Report struct {
 	flags      byte
 	metadata   FileMetadata
 	metadataAt int64 // of the body of the onMetaData tag; 0: there is none
-	told       bool  // the metadata says what is in the file
+	claims     claims
 }
-
-// Whole reports whether nothing is left to repair.
-func (r *Report) Whole() bool {
-	return r.Damage == nil && r.flags == Flags(r.Audio, r.Video) && (r.told || r.metadataAt == 0)
-}
-
-// durationSlack is what two programs may think differently of how long the last
-// frame lasts, seconds.
-const durationSlack = 0.2
 
 // Scan reads a file front to back. Its error is that of the medium, or
 // ErrFormat when the file is no FLV from its first bytes on; damage behind them
@@ -40,13 +30,11 @@ func Scan(from io.Reader) (*Report, error) {
 		return rep, err
 	}
 	rep.flags = r.flags
-	var saidDuration, saidSize float64
 	for {
 		rep.Size = r.Offset()
 		t, err := r.Next()
 		switch {
 		case err == io.EOF:
-			rep.told = saidSize == float64(rep.Size) && math.Abs(saidDuration-rep.Duration().Seconds()) <= durationSlack
 			return rep, nil
 		case errors.Is(err, ErrFormat) || err == io.ErrUnexpectedEOF:
 			rep.Damage = err
@@ -58,24 +46,12 @@ func Scan(from io.Reader) (*Report, error) {
 		if rep.metadataAt == 0 && Sniff(t.Type, t.Data) == Metadata {
 			rep.metadataAt = rep.Size + TagHeader
 			rep.metadata, rep.Note = ParseFileMetadata(bytes.Clone(t.Data))
-			saidDuration, saidSize = said(t.Data)
+			rep.claims = claimsOf(t.Data)
+		} else {
+			rep.claims.compare(t, rep.Size)
 		}
 		rep.Add(t, rep.Size)
 	}
-}
-
-// said gives what metadata says of its file.
-func said(body []byte) (duration, size float64) {
-	properties, _ := ParseMetadata(body)
-	for _, p := range properties {
-		switch p.Key {
-		case "duration":
-			duration, _ = p.Value.(float64)
-		case "filesize":
-			size, _ = p.Value.(float64)
-		}
-	}
-	return duration, size
 }
 
 // Repair makes the file whole that the report is about: what stands behind the

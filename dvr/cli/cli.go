@@ -35,21 +35,31 @@ Usage:
 
 `
 
-const tmp = ".tmp"
+// Behind a recording's name while it grows, and of the mark beside it.
+const (
+	tmp  = ".tmp"
+	done = ".done"
+)
 
 var errBusy = errors.New("a server is recording to it; nothing was changed")
 
 // Run is the command line behind "srs dvr".
 func Run(args []string, stdout, stderr io.Writer) int {
-	if len(args) < 2 || args[0] != "check" && args[0] != "repair" {
-		fmt.Fprint(stderr, usage)
-		if len(args) == 1 && (args[0] == "-h" || args[0] == "help") {
-			return exitOK
-		}
+	paths, help, err := parse(args)
+	if help {
+		fmt.Fprint(stdout, usage)
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "srs dvr: %v\n\n%s", err, usage)
 		return exitUsage
 	}
 	code := exitOK
-	for _, path := range args[1:] {
+	for _, path := range paths {
+		if strings.HasSuffix(path, ".flv"+done) {
+			fmt.Fprintf(stdout, "%s: passed over, no recording: it is there until %s is announced\n", path, strings.TrimSuffix(path, done))
+			continue
+		}
 		var line string
 		var err error
 		if args[0] == "check" {
@@ -68,6 +78,40 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "%s: %s\n", path, line)
 	}
 	return code
+}
+
+// parse gives the files of a command. There are no options but those that ask
+// for help; behind "--" everything is a file.
+func parse(args []string) (paths []string, help bool, err error) {
+	if len(args) == 0 {
+		return nil, false, errors.New("check or repair?")
+	}
+	command := args[0]
+	if command == "help" {
+		return nil, true, nil
+	}
+	for i, a := range args {
+		if a == "-h" || a == "-help" || a == "--help" {
+			return nil, true, nil
+		}
+		if a == "--" && i > 0 {
+			paths = append(paths, args[i+1:]...)
+			break
+		}
+		if strings.HasPrefix(a, "-") && len(a) > 1 {
+			return nil, false, fmt.Errorf("unknown option %s; a file of this name is ./%s", a, a)
+		}
+		if i > 0 {
+			paths = append(paths, a)
+		}
+	}
+	switch {
+	case command != "check" && command != "repair":
+		return nil, false, fmt.Errorf("unknown command %q", command)
+	case len(paths) == 0:
+		return nil, false, fmt.Errorf("%s which file?", command)
+	}
+	return paths, false, nil
 }
 
 // open opens a regular file; a pipe would have us wait.
@@ -101,7 +145,9 @@ func check(path string) (line string, whole bool, err error) {
 	case rep.Damage != nil:
 		state = fmt.Sprintf("damaged behind byte %d (%v)", rep.Size, rep.Damage)
 	case !rep.Whole():
-		state = "not completed: its metadata does not say what is in it"
+		state = "not completed: " + rep.Flaw()
+	case !rep.Telling():
+		state = "whole, but its metadata does not tell duration and size (repair writes them)"
 	}
 	return describe(rep, state), rep.Whole(), nil
 }
@@ -124,11 +170,14 @@ func repair(path string) (line string, err error) {
 		return "", fmt.Errorf("%s: %w", path, unread(err))
 	}
 	state := "whole, nothing to do"
-	if !rep.Whole() {
+	if !rep.Whole() || !rep.Telling() {
 		if err := errors.Join(rep.Repair(f), f.Sync()); err != nil {
 			return "", err
 		}
 		state = "repaired"
+		if flaw := remaining(f); flaw != "" { // an index of another program is left as it is
+			state = "repaired as far as it goes: " + flaw
+		}
 		if cut := info.Size() - rep.Size; cut > 0 {
 			state += fmt.Sprintf(", %d bytes cut off", cut)
 		}
@@ -141,6 +190,18 @@ func repair(path string) (line string, err error) {
 		state += ", now " + to
 	}
 	return describe(rep, state), nil
+}
+
+// remaining is what a repaired file still says wrongly.
+func remaining(f *os.File) string {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err.Error()
+	}
+	rep, err := flv.Scan(f)
+	if err != nil {
+		return err.Error()
+	}
+	return rep.Flaw()
 }
 
 // unread explains why a file is no recording.

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,12 +111,86 @@ func TestRefuses(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const usage = "srs dvr repair FILE..."
 	for _, c := range []struct {
-		args []string
-		code int
-	}{{nil, 2}, {[]string{"check"}, 2}, {[]string{"mend", "x"}, 2}, {[]string{"-h"}, 0}} {
-		if code, out, diag := run(c.args...); code != c.code || out != "" || !strings.Contains(diag, "srs dvr repair FILE...") {
-			t.Errorf("%q: %d, %s", c.args, code, diag)
+		args        []string
+		code        int
+		out, errout string
+	}{
+		{nil, 2, "", usage},
+		{[]string{"check"}, 2, "", "check which file?"},
+		{[]string{"check", "--"}, 2, "", "check which file?"},
+		{[]string{"mend", "x"}, 2, "", `unknown command "mend"`},
+		{[]string{"check", "-v", "x"}, 2, "", "unknown option -v; a file of this name is ./-v"},
+		{[]string{"-h"}, 0, usage, ""},
+		{[]string{"help"}, 0, usage, ""},
+		{[]string{"check", "--help"}, 0, usage, ""},
+		{[]string{"repair", "x", "-h"}, 0, usage, ""},
+		{[]string{"check", "--", "-h"}, 1, "", "open -h: no such file"},
+	} {
+		code, out, diag := run(c.args...)
+		if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(diag, c.errout) || (out == "") != (c.out == "") || (diag == "") != (c.errout == "") {
+			t.Errorf("%q: %d, %q, %q", c.args, code, out, diag)
+		}
+	}
+}
+
+// TestMarks: a mark that a glob gives is no recording, and no fault.
+func TestMarks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "x.flv.done", []byte("{}"))
+	for _, command := range []string{"check", "repair"} {
+		code, out, diag := run(command, "x.flv.done")
+		if code != 0 || diag != "" || !strings.Contains(out, "x.flv.done: passed over, no recording: it is there until x.flv is announced") {
+			t.Errorf("%s: %d, %s%s", command, code, out, diag)
+		}
+	}
+}
+
+// TestOtherPrograms: files that ffmpeg and flvmeta have completed are whole, cut
+// ones are not; what has no index of another program comes out whole.
+func TestOtherPrograms(t *testing.T) {
+	t.Chdir(t.TempDir())
+	program := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+	}
+	program("ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x96:rate=25", "-f", "lavfi", "-i", "sine", "-t", "3",
+		"-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", "file.flv")
+	copied := func(name string, options ...string) {
+		program(append(append([]string{"ffmpeg", "-v", "error", "-i", "file.flv", "-c", "copy"}, options...), name)...)
+	}
+	copied("index.flv", "-flvflags", "add_keyframe_index")
+	copied("plain.flv", "-flvflags", "no_metadata")
+	copied("unsaid.flv", "-flvflags", "no_duration_filesize")
+	copied("sound.flv", "-vn")
+	copied("pictures.flv", "-an")
+	program("flvmeta", "--update", "file.flv", "updated.flv")
+	program("sh", "-c", "ffmpeg -v error -i file.flv -c copy -f flv - >live.flv")
+	files := []string{"file.flv", "index.flv", "plain.flv", "unsaid.flv", "sound.flv", "pictures.flv", "updated.flv", "live.flv"}
+	code, out, diag := run(append([]string{"check"}, files...)...)
+	if code != 0 || diag != "" || strings.Count(out, ".flv: whole; ") != len(files)-1 || !strings.Contains(out, "live.flv: whole, but its metadata does not tell duration and size") {
+		t.Errorf("%d\n%s%s", code, out, diag)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, "cut.flv", b[:len(b)/2])
+		if code, out, _ := run("check", "cut.flv"); code != 1 || !strings.Contains(out, "damaged behind byte") {
+			t.Errorf("%s cut: %d, %s", name, code, out)
+		}
+		code, out, diag := run("repair", "cut.flv")
+		indexed := name == "index.flv" || name == "updated.flv"
+		if code != 0 || diag != "" || strings.Contains(out, "as far as it goes: its index") != indexed {
+			t.Errorf("%s repaired: %d, %s%s", name, code, out, diag)
+		}
+		if code, out, _ := run("check", "cut.flv"); (code != 0) != indexed {
+			t.Errorf("%s checked again: %d, %s", name, code, out)
 		}
 	}
 }
