@@ -150,6 +150,32 @@ func (c *checker) enter(path string, n *node, t *target, seen map[string]bool) {
 	}
 	seen[path] = true
 	c.block(path, n.body, t, seen)
+	if path == "vhost.dvr" {
+		c.appends(n, t.vhost.DVR)
+	}
+}
+
+// appends warns where no publish can continue a file, because each has a name of
+// its own (dvr_plan append).
+func (c *checker) appends(n *node, d DVR) {
+	at := n
+	for _, one := range n.body {
+		if one.name() == "dvr_plan" {
+			at = one
+			break
+		}
+	}
+	name := d.Path
+	if !strings.HasSuffix(name, ".flv") {
+		name = "[timestamp]" // it is a directory
+	}
+	for _, v := range []string{"[timestamp]", "[999]", "[05]", "[04]"} {
+		if d.Plan == "append" && strings.Contains(name, v) {
+			c.log.warnf(at.file, at.at(), "%s: append has no effect: dvr_path has %s in it, so that each publish gets a file of its own; \"dvr_path DIRECTORY/[app]/[stream].flv;\" continues one",
+				at.name(), v)
+			return
+		}
+	}
 }
 
 // vhost checks a vhost block. One whose name was there before is checked too,

@@ -146,9 +146,34 @@ func TestDVRPath(t *testing.T) {
 
 func TestDVRPlan(t *testing.T) {
 	for _, plan := range []string{"session", "segment", "append"} {
-		c := mustParse(t, "listen 1; vhost a { dvr { dvr_plan "+plan+"; } }")
+		c := mustParse(t, "listen 1; vhost a { dvr { dvr_plan "+plan+"; dvr_path ./[stream].flv; } }")
 		if c.Vhosts[0].DVR.Plan != plan || len(c.Warnings) > 0 {
 			t.Errorf("%s is %+v, %v", plan, c.Vhosts[0].DVR, c.Warnings)
+		}
+	}
+}
+
+// TestDVRAppend: a plan that can have no effect is warned about.
+func TestDVRAppend(t *testing.T) {
+	for _, c := range []struct{ dvr, variable string }{
+		{"dvr_plan append; dvr_path ./[app]/[stream].flv;", ""},
+		{"dvr_plan append; dvr_path ./[stream].[2006]-[01]-[02]T[15].flv;", ""},
+		{"dvr_plan session;", ""},
+		{"dvr_plan append;", "[timestamp]"},
+		{"dvr_path ./rec; dvr_plan append;", "[timestamp]"},
+		{"dvr_path ./[stream].[timestamp].flv; dvr_plan append;", "[timestamp]"},
+		{"dvr_plan append; dvr_path ./[stream].[15].[04].flv;", "[04]"},
+		{"dvr_plan append; dvr_path ./[stream].[05].flv;", "[05]"},
+	} {
+		warnings := mustParse(t, "listen 1; vhost a {\ndvr { "+c.dvr+" } }").Warnings
+		if c.variable == "" {
+			if len(warnings) > 0 {
+				t.Errorf("%s warns %v", c.dvr, warnings)
+			}
+			continue
+		}
+		if len(warnings) != 1 || !strings.HasPrefix(warnings[0].String(), "t:2:") || !strings.Contains(warnings[0].Text, "append has no effect: dvr_path has "+c.variable) {
+			t.Errorf("%s warns %v", c.dvr, warnings)
 		}
 	}
 }
