@@ -39,7 +39,7 @@ func (s script) run(ln net.Listener) ([]chunk.Message, error) {
 	if _, err := io.ReadFull(conn, hello); err != nil {
 		return nil, err
 	}
-	answer, digest, err := rtmp.AnswerHello(hello, 0, rand.Reader)
+	answer, digest, err := rtmp.AnswerHello(nil, hello, 0, rand.Reader)
 	if err != nil || !digest {
 		return nil, errors.Join(err, errors.New("a hello without digest"))
 	}

@@ -140,7 +140,7 @@ func (c *floorClient) handshake(b []byte) []byte {
 			c.reader = chunk.NewReader(floorLimits)
 			return b
 		}
-		answer, _, err := rtmp.AnswerHello(c.shake, floorUptime, rand.Reader)
+		answer, _, err := rtmp.AnswerHello(nil, c.shake, floorUptime, rand.Reader)
 		if err != nil {
 			return nil
 		}

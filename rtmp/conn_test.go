@@ -76,7 +76,7 @@ func (p *peer) shake(change func([]byte)) bool {
 		p.t.Error(err)
 		return false
 	}
-	answer, digest, err := AnswerHello(hello, 0, rand.Reader)
+	answer, digest, err := AnswerHello(nil, hello, 0, rand.Reader)
 	if err != nil || !digest {
 		p.t.Errorf("a hello with digest %v, %v", digest, err)
 		return false

@@ -10,14 +10,18 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"hash"
 	"io"
+	"slices"
+	"sync"
 )
 
 // Sizes of the handshake (RTMP 1.0 §5.2). C0 and S0 are one byte.
 const (
 	HandshakeSize = 1536              // C1, C2, S1 and S2 each
 	HelloSize     = 1 + HandshakeSize // C0 and C1 together
-	Version       = 3                 // C0 and S0
+	AnswerSize    = HelloSize + HandshakeSize
+	Version       = 3 // C0 and S0
 )
 
 // The digest handshake, which the specification does not describe: a digest
@@ -49,35 +53,37 @@ var (
 // ErrVersion says that the first byte of a connection is not RTMP's.
 var ErrVersion = errors.New("rtmp: the first byte is not an RTMP version")
 
-// AnswerHello makes S0, S1 and S2 for a client's C0 and C1. random fills what
+// AnswerHello adds S0, S1 and S2 for a client's C0 and C1. random fills what
 // is random. digest tells whether the client offered a valid digest; without
 // one the handshake is the plain one of the specification, as SRS does it.
-func AnswerHello(hello []byte, uptime uint32, random io.Reader) (answer []byte, digest bool, err error) {
+func AnswerHello(dst, hello []byte, uptime uint32, random io.Reader) (_ []byte, digest bool, err error) {
 	if len(hello) != HelloSize || hello[0] != Version {
-		return nil, false, ErrVersion
+		return dst, false, ErrVersion
 	}
 	c1 := hello[1:]
-	answer = make([]byte, 1+2*HandshakeSize)
+	dst = slices.Grow(dst, AnswerSize)
+	all := dst[:len(dst)+AnswerSize]
+	answer := all[len(dst):]
 	if _, err := io.ReadFull(random, answer); err != nil {
-		return nil, false, err
+		return dst, false, err
 	}
 	answer[0] = Version
 	s1, s2 := answer[1:1+HandshakeSize], answer[1+HandshakeSize:]
 	binary.BigEndian.PutUint32(s1, uptime)
 	for _, block := range []int{secondBlock, firstBlock} { // scheme 0, scheme 1
 		at := digestAt(c1, block)
-		if !hmac.Equal(c1[at:at+digestSize], digestOf(c1, at, clientKey[:clientKeyLen])) {
+		if !clientDigest.check(c1, at) {
 			continue
 		}
 		binary.BigEndian.PutUint32(s1[4:], fmsVersion)
 		mine := digestAt(s1, block)
-		copy(s1[mine:], digestOf(s1, mine, serverKey[:serverKeyLen]))
-		sign(s2, c1[at:at+digestSize], serverKey)
-		return answer, true, nil
+		serverDigest.put(s1, mine)
+		serverProof.sign(s2, c1[at:at+digestSize])
+		return all, true, nil
 	}
 	clear(s1[4:8]) // no version: the client need not look for a digest
 	copy(s2, c1)
-	return answer, false, nil
+	return all, false, nil
 }
 
 // Hello makes a client's C0 and C1, with a digest where asked for (scheme 1).
@@ -92,7 +98,7 @@ func Hello(digest bool, random io.Reader) ([]byte, error) {
 	if digest {
 		binary.BigEndian.PutUint32(c1[4:], 0x80000702) // a Flash player's version
 		at := digestAt(c1, firstBlock)
-		copy(c1[at:], digestOf(c1, at, clientKey[:clientKeyLen]))
+		clientDigest.put(c1, at)
 	}
 	return hello, nil
 }
@@ -113,13 +119,13 @@ func AnswerServer(hello, answer []byte) ([]byte, error) {
 	mine := digestAt(c1, firstBlock)
 	want := make([]byte, HandshakeSize)
 	copy(want, s2)
-	sign(want, c1[mine:mine+digestSize], serverKey)
+	serverProof.sign(want, c1[mine:mine+digestSize])
 	theirs := digestAt(s1, firstBlock)
-	if !hmac.Equal(want, s2) || !hmac.Equal(s1[theirs:theirs+digestSize], digestOf(s1, theirs, serverKey[:serverKeyLen])) {
+	if !hmac.Equal(want, s2) || !serverDigest.check(s1, theirs) {
 		return nil, ErrProof
 	}
 	c2 := bytes.Clone(s1)
-	sign(c2, s1[theirs:theirs+digestSize], clientKey)
+	clientProof.sign(c2, s1[theirs:theirs+digestSize])
 	return c2, nil
 }
 
@@ -132,19 +138,52 @@ func digestAt(message []byte, block int) int {
 	return block + 4 + sum%digestRoom
 }
 
-// digestOf is the digest of everything in a C1 or S1 but the digest itself.
-func digestOf(message []byte, at int, key []byte) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write(message[:at])
-	h.Write(message[at+digestSize : HandshakeSize])
-	return h.Sum(nil)
+// signer makes digests with a fixed key. Making an HMAC costs as much as using
+// it for a handshake, so they are kept.
+type signer struct {
+	key  []byte
+	idle sync.Pool
+}
+
+var (
+	clientDigest = signer{key: clientKey[:clientKeyLen]}
+	serverDigest = signer{key: serverKey[:serverKeyLen]}
+	clientProof  = signer{key: clientKey}
+	serverProof  = signer{key: serverKey}
+)
+
+func (s *signer) sum(dst []byte, parts ...[]byte) []byte {
+	h, _ := s.idle.Get().(hash.Hash)
+	if h == nil {
+		h = hmac.New(sha256.New, s.key)
+	}
+	for _, p := range parts {
+		h.Write(p)
+	}
+	dst = h.Sum(dst)
+	h.Reset()
+	s.idle.Put(h)
+	return dst
+}
+
+// digest is that of everything in a C1 or S1 but the digest itself.
+func (s *signer) digest(dst, message []byte, at int) []byte {
+	return s.sum(dst, message[:at], message[at+digestSize:HandshakeSize])
+}
+
+// put writes the digest to its place.
+func (s *signer) put(message []byte, at int) { s.digest(message[at:at], message, at) }
+
+// check says whether the digest in its place is right.
+func (s *signer) check(message []byte, at int) bool {
+	var room [digestSize]byte
+	return hmac.Equal(message[at:at+digestSize], s.digest(room[:0], message, at))
 }
 
 // sign ends a C2 or S2 with the proof that its sender has read digest.
-func sign(message, digest, key []byte) {
-	h := hmac.New(sha256.New, key)
-	h.Write(digest)
-	k := hmac.New(sha256.New, h.Sum(nil))
+func (s *signer) sign(message, digest []byte) {
+	var room [digestSize]byte
+	k := hmac.New(sha256.New, s.sum(room[:0], digest))
 	k.Write(message[:signedSize])
-	copy(message[signedSize:], k.Sum(nil))
+	k.Sum(message[signedSize:signedSize])
 }

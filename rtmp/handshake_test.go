@@ -44,7 +44,7 @@ func TestAnswerHelloDigest(t *testing.T) {
 	for scheme, block := range []int{772, 8} {
 		for seed := range byte(50) { // offsets differ
 			hello, digest := schemeHello(t, seed, scheme, false)
-			answer, ok, err := AnswerHello(hello, 0x01020304, chance(seed+100))
+			answer, ok, err := AnswerHello(nil, hello, 0x01020304, chance(seed+100))
 			if err != nil || !ok || len(answer) != 3073 || answer[0] != 3 {
 				t.Fatalf("scheme %d: %v, %v", scheme, ok, err)
 			}
@@ -78,7 +78,7 @@ func TestAnswerHelloPlain(t *testing.T) {
 		"no version": plain, "wrong digest, scheme 0": forged0, "wrong digest, scheme 1": forged1,
 		"zeros": append([]byte{3}, make([]byte, HandshakeSize)...),
 	} {
-		answer, digest, err := AnswerHello(hello, 5, chance(4))
+		answer, digest, err := AnswerHello(nil, hello, 5, chance(4))
 		if err != nil || digest || len(answer) != 3073 {
 			t.Fatalf("%s: %v, %v", name, digest, err)
 		}
@@ -97,11 +97,11 @@ func TestAnswerHelloRefuses(t *testing.T) {
 		"nothing": nil, "short": good[:HelloSize-1], "long": append(bytes.Clone(good), 0),
 		"version 0": append([]byte{0}, good[1:]...), "RTMPE": append([]byte{6}, good[1:]...), "HTTP": append([]byte("G"), good[1:]...),
 	} {
-		if _, _, err := AnswerHello(hello, 0, chance(1)); !errors.Is(err, ErrVersion) {
+		if _, _, err := AnswerHello(nil, hello, 0, chance(1)); !errors.Is(err, ErrVersion) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := AnswerHello(good, 0, bytes.NewReader(nil)); err == nil {
+	if _, _, err := AnswerHello(nil, good, 0, bytes.NewReader(nil)); err == nil {
 		t.Error("no random bytes and no error")
 	}
 	if _, err := Hello(true, bytes.NewReader(nil)); err == nil {
@@ -117,7 +117,7 @@ func TestHandshakeBothWays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer, got, err := AnswerHello(hello, 1, chance(seed+100))
+			answer, got, err := AnswerHello(nil, hello, 1, chance(seed+100))
 			if err != nil || got != digest {
 				t.Fatalf("digest %v: %v, %v", digest, got, err)
 			}
@@ -141,7 +141,7 @@ func TestHandshakeBothWays(t *testing.T) {
 
 func TestAnswerServerVerifies(t *testing.T) {
 	hello, _ := Hello(true, chance(1))
-	answer, _, _ := AnswerHello(hello, 1, chance(2))
+	answer, _, _ := AnswerHello(nil, hello, 1, chance(2))
 	other, _ := Hello(true, chance(3))
 	if _, err := AnswerServer(other, answer); !errors.Is(err, ErrProof) {
 		t.Errorf("an answer to somebody else: %v", err)
@@ -172,7 +172,7 @@ func FuzzHandshake(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xff}, HandshakeSize))
 	f.Fuzz(func(t *testing.T, c1 []byte) {
 		hello := append([]byte{Version}, c1...)
-		answer, _, err := AnswerHello(hello, 0, chance(1))
+		answer, _, err := AnswerHello(nil, hello, 0, chance(1))
 		if (err == nil) != (len(c1) == HandshakeSize) {
 			t.Fatalf("%d bytes: %v", len(c1), err)
 		}

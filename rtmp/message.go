@@ -3,6 +3,7 @@ package rtmp
 import (
 	"bytes"
 	"encoding/binary"
+	"sync"
 
 	"srs/amf0"
 	"srs/flv"
@@ -90,12 +91,23 @@ func AppendData(dst []byte, size int, values ...any) []byte {
 	return appendValues(dst, size, TypeData, StreamID, values)
 }
 
+// rooms are for bodies of commands, before they are cut into chunks.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxRoom = 4 << 10 // a larger one is not kept
+
 func appendValues(dst []byte, size int, typ uint8, streamID uint32, values []any) []byte {
 	csid := uint32(csidCommand)
 	if streamID != 0 {
 		csid = csidStream
 	}
-	return chunk.Append(dst, chunk.Message{CSID: csid, Type: typ, StreamID: streamID, Body: amf0.Append(nil, values...)}, size)
+	room := rooms.Get().(*[]byte)
+	*room = amf0.Append((*room)[:0], values...)
+	dst = chunk.Append(dst, chunk.Message{CSID: csid, Type: typ, StreamID: streamID, Body: *room}, size)
+	if cap(*room) <= maxRoom {
+		rooms.Put(room)
+	}
+	return dst
 }
 
 // Status codes of onStatus and _error (RTMP 1.0 §7.2.2 and what SRS sends).
@@ -119,7 +131,9 @@ const clientID = "ASAICiss"
 
 // AppendStatus adds an onStatus. level is "status" or "error".
 func AppendStatus(dst []byte, size int, level, code, description string, more ...amf0.Property) []byte {
-	info := amf0.Object{{Key: "level", Value: level}, {Key: "code", Value: code}, {Key: "description", Value: description}}
+	info := make(amf0.Object, 0, 4+len(more))
+	info = append(info, amf0.Property{Key: "level", Value: level}, amf0.Property{Key: "code", Value: code},
+		amf0.Property{Key: "description", Value: description})
 	info = append(info, more...)
 	info = append(info, amf0.Property{Key: "clientid", Value: clientID})
 	return AppendCommand(dst, size, StreamID, "onStatus", 0.0, amf0.Null{}, info)

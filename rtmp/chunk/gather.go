@@ -88,8 +88,19 @@ func (g *gather) giveBack() {
 	g.pieces = g.pieces[:0]
 }
 
+// size is how many bytes are held.
+func (g *gather) size() int {
+	if g == nil {
+		return 0
+	}
+	return g.n
+}
+
 // reset forgets the message and gives back what was lent.
 func (g *gather) reset() {
+	if g == nil {
+		return
+	}
 	g.giveBack()
 	if g.whole != nil {
 		wholes.Put(g.whole)

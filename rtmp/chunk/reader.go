@@ -59,11 +59,19 @@ type stream struct {
 	length    int
 	timestamp uint32
 	delta     uint32
-	extended  bool // the last header had an extended timestamp
-	known     bool // a header has been read
-	active    bool // a message is under way
-	got       int  // bytes of it that have arrived, kept or not
-	gather    gather
+	extended  bool    // the last header had an extended timestamp
+	known     bool    // a header has been read
+	active    bool    // a message is under way
+	got       int     // bytes of it that have arrived, kept or not
+	gather    *gather // nil: none has come in pieces yet
+}
+
+// keep gathers a piece of the message.
+func (s *stream) keep(piece []byte) {
+	if s.gather == nil {
+		s.gather = new(gather)
+	}
+	s.gather.add(piece)
 }
 
 // NewReader returns a Reader at the start of a connection.
@@ -102,8 +110,8 @@ func (r *Reader) Next() (Message, bool, error) {
 		if s.got == s.length {
 			body := piece
 			if take != s.length { // not the whole message in one piece
-				r.partial -= s.gather.n
-				s.gather.add(piece)
+				r.partial -= s.gather.size()
+				s.keep(piece)
 				body = s.gather.body()
 				r.given = s
 			}
@@ -111,7 +119,7 @@ func (r *Reader) Next() (Message, bool, error) {
 			m := Message{CSID: s.csid, Type: s.typ, StreamID: s.streamID, Timestamp: s.timestamp, Body: body}
 			return m, true, r.obey(m)
 		}
-		s.gather.add(piece)
+		s.keep(piece)
 		r.partial += take
 		if r.partial > r.Limits.Partial {
 			return Message{}, false, errorf(ReasonTooBig,
@@ -160,7 +168,7 @@ func (r *Reader) obey(m Message) error {
 		r.size = int(min(n, maxSize))
 	case TypeAbort: // RTMP 1.0 §5.4.2
 		if s := r.find(binary.BigEndian.Uint32(m.Body)); s != nil && s.active {
-			r.partial -= s.gather.n
+			r.partial -= s.gather.size()
 			s.active, s.got = false, 0
 			s.gather.reset()
 		}

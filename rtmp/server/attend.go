@@ -104,8 +104,28 @@ func (x *loop) attend(c *session) {
 	}
 }
 
+// lend gives a session room for its answers. Most are out a moment later, and
+// the room is another's.
+func (x *loop) lend(c *session) {
+	if c.out == nil {
+		c.out, x.room = x.room, nil
+	}
+}
+
+// reclaim takes the room back when there is nothing in it.
+func (x *loop) reclaim(c *session) {
+	if len(c.out) > 0 || c.out == nil {
+		return
+	}
+	if cap(c.out) <= maxScratch {
+		x.room = c.out
+	}
+	c.out = nil
+}
+
 // consume acts on what a client has sent, and sends it what there is for it.
 func (x *loop) consume(c *session, b []byte) {
+	x.lend(c)
 	if c.state == stateHandshake {
 		var err error
 		if b, err = c.shakeHands(b, x.random); err != nil {
@@ -130,6 +150,7 @@ func (x *loop) consume(c *session, b []byte) {
 	}
 	x.appoint(c)
 	x.push(c)
+	x.reclaim(c)
 }
 
 // messages handles those that are whole. What is behind one that must be
@@ -246,6 +267,7 @@ func (x *loop) expire(c *session) {
 func (x *loop) push(c *session) {
 	for !x.still(c) {
 		own, whole := c.gather(&x.runs, x.scratch[:0])
+		x.reclaim(c)
 		if x.scratch = own; cap(own) > maxScratch {
 			x.scratch = nil
 		}
@@ -312,6 +334,7 @@ func (x *loop) settle(c *session) {
 		return
 	}
 	if p := c.player; p != nil && !p.joined {
+		x.server.memory.add(joinBytes)
 		if p.joined = true; p.nagle {
 			// Not before: the end of the first picture would wait for the
 			// client's delayed acknowledgement.

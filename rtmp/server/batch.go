@@ -50,6 +50,7 @@ func (x *loop) flushBatch(g *group, most int) (looked int) {
 		}
 		it := &b.items[n]
 		it.own, it.whole = c.gather(&it.runs, nil)
+		x.reclaim(c)
 		if len(it.own)+it.runs.Bytes == 0 {
 			x.settle(c)
 			g.next = min(g.next, len(g.players))

@@ -48,11 +48,11 @@ func (c *session) shakeHands(b []byte, random io.Reader) ([]byte, error) {
 			b = b[rtmp.HelloSize:]
 		}
 		uptime := uint32(time.Since(c.server.started).Milliseconds())
-		answer, _, err := rtmp.AnswerHello(hello[:rtmp.HelloSize], uptime, random)
+		answer, _, err := rtmp.AnswerHello(c.out, hello[:rtmp.HelloSize], uptime, random)
 		if err != nil {
 			return nil, end(reasonHSVersion, err.Error())
 		}
-		c.out = append(c.out, answer...)
+		c.out = answer
 		h.hello, h.answered = nil, true
 	}
 	n := min(rtmp.HandshakeSize-h.proof, len(b))

@@ -74,6 +74,7 @@ type loop struct {
 	worked  time.Time // since when it has not let others run
 	runs    live.Runs
 	scratch []byte // for what a client gets beside them
+	room    []byte // for the answers of the session whose turn it is
 	out     output
 	batch   *batch         // nil: each send is a call
 	in      [64 << 10]byte // what was read last

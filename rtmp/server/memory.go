@@ -9,12 +9,13 @@ import (
 )
 
 // When memory is given back to the system. The runtime would do it by itself,
-// but on a quiet server only minutes after a crowd has left.
+// but on a quiet server only minutes after a crowd has left, or has come.
 const (
 	trimOver     = 8 << 20          // bytes let go of since the last time
 	trimDelay    = 2 * time.Second  // the rest of the crowd may be leaving too
 	trimEvery    = 10 * time.Second // at most this often
 	sessionBytes = 16 << 10         // what a connection holds besides half messages, about
+	joinBytes    = 8 << 10          // what its commands and their answers took, about
 )
 
 // ringMemory is how many bytes all streams may keep: a quarter of the machine's.

@@ -23,10 +23,17 @@ type poller struct {
 	fd    int             // of outer
 	armed bool
 	alarm time.Time // the read deadline of outer; zero: there is none
+
+	// Of the wait under way.
+	check  func(uintptr) bool // ready
+	events []unix.EpollEvent
+	n      int
+	slept  bool
 }
 
 func newPoller() (*poller, error) {
 	p := &poller{set: -1}
+	p.check = p.ready
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -72,17 +79,22 @@ func (p *poller) wait(events []unix.EpollEvent, now, due time.Time) (n int, slep
 		p.alarm = due
 		p.outer.SetReadDeadline(due)
 	}
-	p.raw.Read(func(uintptr) bool { // an error is the deadline's
-		p.disarm()
-		if n = p.look(events); n > 0 {
-			return true
-		}
-		p.arm()
-		slept = true
-		return false
-	})
+	p.events, p.n, p.slept = events, 0, false
+	p.raw.Read(p.check) // an error is the deadline's
+	p.events = nil
 	p.disarm()
-	return n, slept
+	return p.n, p.slept
+}
+
+// ready looks for Go's poller whether the wait is over.
+func (p *poller) ready(uintptr) bool {
+	p.disarm()
+	if p.n = p.look(p.events); p.n > 0 {
+		return true
+	}
+	p.arm()
+	p.slept = true
+	return false
 }
 
 // rest lets a time pass.

@@ -270,7 +270,7 @@ func (c *session) gather(r *live.Runs, scratch []byte) (own []byte, whole bool) 
 	}
 	own = append(scratch, c.own...)
 	if len(own) == 0 {
-		own, c.out = append(own, c.out...), nil
+		own, c.out = append(own, c.out...), c.out[:0]
 	}
 	whole = len(c.out) == 0
 	switch {
