@@ -121,7 +121,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if *test {
 		return check(source, config, stdout, stderr)
 	}
-	if err := serve(source, config, stdout, stderr); err != nil {
+	switch err := serve(source, config, stdout, stderr); {
+	case badConfig(err):
+		fmt.Fprintf(stderr, "%v\nsrs: the configuration %s is not usable\n", err, source.name)
+		return exitConfig
+	case err != nil:
 		fmt.Fprintf(stderr, "srs: %v\n", err)
 		return exitFailed
 	}
@@ -172,18 +176,13 @@ type inForce struct {
 
 // newInForce reads the files that the hooks of a configuration need.
 func newInForce(c *conf.Config) (*inForce, error) {
-	f := &inForce{conf: c, rules: make(map[string]*hook.Rules, len(c.Vhosts))}
-	for _, v := range c.Vhosts {
-		if !v.Enabled {
-			continue
-		}
-		h := &v.Hooks
-		f.hooks = f.hooks || h.Enabled
-		rules, err := hookcli.Rules(h)
-		if err != nil {
-			return nil, fmt.Errorf("vhost %s: http_hooks: %w", v.Name, err)
-		}
-		f.rules[v.Name] = rules
+	rules, err := hookcli.Rules(c)
+	if err != nil {
+		return nil, err
+	}
+	f := &inForce{conf: c, rules: rules}
+	for _, r := range rules {
+		f.hooks = f.hooks || r.Enabled
 	}
 	return f, nil
 }
@@ -345,6 +344,10 @@ func (p *process) reload() {
 		return
 	}
 	config, err := p.source.load()
+	var force *inForce
+	if err == nil {
+		force, err = newInForce(config)
+	}
 	if err != nil {
 		for line := range strings.Lines(err.Error()) {
 			p.log.Error("reload: " + strings.TrimSuffix(line, "\n"))
@@ -357,11 +360,7 @@ func (p *process) reload() {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
 	}
-	force, err := newInForce(config)
-	if err == nil {
-		err = p.useLog(config)
-	}
-	if err != nil {
+	if err := p.useLog(config); err != nil {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
 	}

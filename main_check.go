@@ -27,12 +27,22 @@ func check(src source, config *conf.Config, stdout, stderr io.Writer) int {
 	} else if _, err = newInForce(config); err == nil {
 		err = server.CheckDescriptors(config.MaxConnections)
 	}
-	if err != nil {
+	switch {
+	case badConfig(err):
+		fmt.Fprintf(stderr, "%v\nsrs: the configuration %s is not usable\n", err, src.name)
+		return exitConfig
+	case err != nil:
 		fmt.Fprintf(stderr, "srs: %v\n", err)
 		return exitConfig
 	}
 	fmt.Fprintf(stdout, "srs: the configuration %s is good\n", src.name)
 	return exitOK
+}
+
+// badConfig reports whether an error is a list of places in a configuration.
+func badConfig(err error) bool {
+	var places conf.Errors
+	return errors.As(err, &places)
 }
 
 // warnings are what an owner should know of a configuration that is good: what

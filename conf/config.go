@@ -22,6 +22,8 @@ type Config struct {
 	Vhosts         []*Vhost // in the file's order, the first of a name only
 
 	Warnings []Diagnostic // known but unsupported directives, duplicates
+
+	places map[spot]Diagnostic // of values that are checked when they are used
 }
 
 // Log says where log lines go.

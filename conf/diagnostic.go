@@ -20,8 +20,11 @@ type Diagnostic struct {
 	Text string // "directive: what was expected"
 }
 
-// String gives the problem as file:line:col: text.
+// String gives the problem as file:line:col: text, without a line where it has none.
 func (d Diagnostic) String() string {
+	if d.Line == 0 {
+		return d.File + ": " + d.Text
+	}
 	return fmt.Sprintf("%s:%d:%d: %s", d.File, d.Line, d.Col, d.Text)
 }
 

@@ -131,6 +131,7 @@ func (c *checker) set(d *directive, n *node, t *target, seen map[string]bool) {
 	case again:
 		v.warn(n.at(), "given before, perhaps by its other name; the first one holds and this one is ignored")
 	case c.printable(n):
+		t.keepPlace(d, n)
 		d.set(t, v)
 	}
 }

@@ -43,6 +43,8 @@ func ParseSecret(text string) (Secret, error) {
 // the secret itself. Errors do not show it.
 func LoadSecrets(sources []string) ([]Secret, error) {
 	var all []Secret
+	var errs []error
+	fail := func(err error) { errs = append(errs, &OptionError{"secret", err}) }
 	for _, s := range sources {
 		kind, where, _ := strings.Cut(s, ":")
 		var text string
@@ -52,7 +54,8 @@ func LoadSecrets(sources []string) ([]Secret, error) {
 		case "file":
 			b, err := os.ReadFile(where)
 			if err != nil {
-				return nil, fmt.Errorf("secret: %w", err)
+				fail(err)
+				continue
 			}
 			text = string(b)
 		default:
@@ -60,15 +63,18 @@ func LoadSecrets(sources []string) ([]Secret, error) {
 		}
 		words := strings.Fields(text)
 		if len(words) == 0 {
-			return nil, fmt.Errorf("secret: there is none in %s", s)
+			fail(fmt.Errorf("there is none in %s", s))
 		}
 		for _, w := range words {
 			secret, err := ParseSecret(w)
 			if err != nil {
-				return nil, fmt.Errorf("secret: %s: %w", s, err)
+				fail(fmt.Errorf("%s: %w", s, err))
 			}
 			all = append(all, secret)
 		}
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
 	}
 	return all, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 )
@@ -17,39 +18,72 @@ type TLS struct {
 	sum         [sha256.Size]byte
 }
 
-// LoadTLS reads the files of a vhost's options; an empty name leaves one out.
+// An OptionError is about one option of a vhost's Rules, by the name of its
+// directive.
+type OptionError struct {
+	Option string
+	Err    error
+}
+
+func (e *OptionError) Error() string { return e.Option + ": " + e.Err.Error() }
+
+// Unwrap gives what is wrong with the option.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// Directive names the option.
+func (e *OptionError) Directive() string { return e.Option }
+
+// LoadTLS reads the files of a vhost's options; an empty name leaves one out. Its
+// error is all that is wrong, joined.
 func LoadTLS(caFile, certFile, keyFile, serverName string) (*TLS, error) {
 	if caFile+certFile+keyFile+serverName == "" {
 		return nil, nil
 	}
+	var errs []error
+	read := func(option, file string) []byte {
+		if file == "" {
+			return nil
+		}
+		b, err := os.ReadFile(file)
+		if err == nil && len(b) == 0 {
+			err = fmt.Errorf("%s is empty", file)
+		}
+		if err != nil {
+			errs = append(errs, &OptionError{option, err})
+			return nil
+		}
+		return b
+	}
 	o := &TLS{serverName: serverName}
 	h := sha256.New()
 	fmt.Fprintf(h, "%q", serverName)
-	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
+	ca, cert, key := read("ca_file", caFile), read("cert_file", certFile), read("key_file", keyFile)
+	if ca != nil {
 		o.roots = x509.NewCertPool()
-		if !o.roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca_file: %s holds no certificate in PEM form", caFile)
+		if !o.roots.AppendCertsFromPEM(ca) {
+			errs = append(errs, &OptionError{"ca_file", fmt.Errorf("%s holds no certificate in PEM form", caFile)})
 		}
-		fmt.Fprintf(h, "ca %d", len(pem))
-		h.Write(pem)
+		fmt.Fprintf(h, "ca %d", len(ca))
+		h.Write(ca)
 	}
 	switch {
-	case certFile != "" && keyFile != "":
-		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	case certFile != "" && keyFile == "":
+		errs = append(errs, &OptionError{"cert_file", errors.New("needs key_file beside it")})
+	case certFile == "" && keyFile != "":
+		errs = append(errs, &OptionError{"key_file", errors.New("needs cert_file beside it")})
+	case cert != nil && key != nil:
+		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("cert_file, key_file: %w", err)
+			errs = append(errs, &OptionError{"cert_file", fmt.Errorf("%s with %s: %w", certFile, keyFile, err)})
 		}
-		o.certificate = &cert
-		for _, der := range cert.Certificate {
+		o.certificate = &pair
+		for _, der := range pair.Certificate {
 			fmt.Fprintf(h, "cert %d", len(der))
 			h.Write(der)
 		}
-	case certFile+keyFile != "":
-		return nil, fmt.Errorf("cert_file and key_file need each other")
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
 	}
 	h.Sum(o.sum[:0])
 	return o, nil

@@ -231,7 +231,7 @@ func TestHK21(t *testing.T) {
 	}
 	os.WriteFile(file, []byte("whsec_short\n"), 0o600)
 	s.signal(t, syscall.SIGHUP)
-	s.waitLog(t, "nothing was changed.*secret")
+	s.waitLog(t, "reload: .*secret: ")
 }
 
 // TestHK22: many short sessions, many at once: each one's events in order, none

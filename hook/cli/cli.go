@@ -88,21 +88,28 @@ func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
 	return nil
 }
 
-// Rules makes what the hook package needs of an http_hooks block. It reads the
-// files that the block names.
-func Rules(h *conf.Hooks) (*hook.Rules, error) {
-	secrets, err := hook.LoadSecrets(h.Secrets)
+// Rules makes what the hook package needs of the http_hooks of each vhost that is
+// enabled, by name. It reads the files that they name; its error is everything
+// wrong with those, each with its place in the configuration.
+func Rules(c *conf.Config) (map[string]*hook.Rules, error) {
+	all := make(map[string]*hook.Rules, len(c.Vhosts))
+	err := c.Use(func(v *conf.Vhost) error {
+		h := &v.Hooks
+		secrets, err := hook.LoadSecrets(h.Secrets)
+		certificates, more := hook.LoadTLS(h.CAFile, h.CertFile, h.KeyFile, h.ServerName)
+		if err = errors.Join(err, more); err != nil {
+			return err
+		}
+		all[v.Name] = &hook.Rules{
+			Enabled: h.Enabled, OnConnect: h.OnConnect, OnClose: h.OnClose,
+			OnPublish: h.OnPublish, OnUnpublish: h.OnUnpublish, OnPlay: h.OnPlay, OnStop: h.OnStop, OnDVR: h.OnDVR,
+			Timeout: h.Timeout, Workers: h.Workers, Queue: h.Queue, ClientIDString: h.ClientIDString,
+			NoRetry: !h.Retry, AllowOnFail: h.AllowOnFail, Secrets: secrets, TLS: certificates,
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	certificates, err := hook.LoadTLS(h.CAFile, h.CertFile, h.KeyFile, h.ServerName)
-	if err != nil {
-		return nil, err
-	}
-	return &hook.Rules{
-		Enabled: h.Enabled, OnConnect: h.OnConnect, OnClose: h.OnClose,
-		OnPublish: h.OnPublish, OnUnpublish: h.OnUnpublish, OnPlay: h.OnPlay, OnStop: h.OnStop, OnDVR: h.OnDVR,
-		Timeout: h.Timeout, Workers: h.Workers, Queue: h.Queue, ClientIDString: h.ClientIDString,
-		NoRetry: !h.Retry, AllowOnFail: h.AllowOnFail, Secrets: secrets, TLS: certificates,
-	}, nil
+	return all, nil
 }

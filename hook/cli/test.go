@@ -122,14 +122,16 @@ func configured(file string, a hook.Action, vhost string) (*hook.Rules, []string
 		return nil, nil, "", fmt.Errorf("%s has no vhost %s", file, vhost)
 	}
 	v := c.Vhosts[i]
-	rules, err := Rules(&v.Hooks)
+	if !v.Enabled {
+		return nil, nil, "", fmt.Errorf("the vhost %s is not enabled", vhost)
+	}
+	all, err := Rules(c)
 	if err != nil {
 		return nil, nil, "", err
 	}
+	rules := all[vhost]
 	urls := rules.URLs(a)
 	switch {
-	case !v.Enabled:
-		return nil, nil, "", fmt.Errorf("the vhost %s is not enabled", vhost)
 	case !v.Hooks.Enabled:
 		return nil, nil, "", fmt.Errorf("the http_hooks of vhost %s are not enabled: the server calls nobody", vhost)
 	case len(urls) == 0:
