@@ -120,7 +120,7 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 		case r == nil:
 			yes = append(yes, t.key)
 			continue
-		case r.undecided() && b.rules.AllowOnFail:
+		case r.Undecided() && b.rules.AllowOnFail:
 			e.log.Warn("http hook "+string(ev.Action)+" not decided, accepted as on_fail says", "client", ev.ClientID,
 				"url", url, "reason", r.Reason, "detail", r.Detail)
 			continue
@@ -193,7 +193,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		o := Accepted
 		switch {
 		case r == nil:
-		case r.undecided():
+		case r.Undecided():
 			o = Undecided
 		case r.Reason == ReasonCanceled, r.Reason == ReasonClosed:
 			o = Undecided

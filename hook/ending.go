@@ -108,7 +108,7 @@ func (c *Client) AwaitEnds(ctx context.Context, ev Event) error {
 		ep := e.endpointLocked(t.key)
 		e.mu.Unlock()
 		r := e.awaitEnds(ctx, ep, &ev)
-		if r != nil && !(r.undecided() && rules.AllowOnFail) {
+		if r != nil && !(r.Undecided() && rules.AllowOnFail) {
 			r.Action, r.URL = ev.Action, t.masked
 			return r
 		}

@@ -38,8 +38,8 @@ type Refusal struct {
 	Detail string
 }
 
-// undecided reports whether the endpoint had no say: it failed, or was not reached.
-func (r *Refusal) undecided() bool {
+// Undecided reports whether the endpoint had no say: it failed, or was not reached.
+func (r *Refusal) Undecided() bool {
 	switch r.Reason {
 	case ReasonTimeout, ReasonRefused, ReasonTLS, ReasonBreaker, ReasonOverload:
 		return true

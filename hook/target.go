@@ -50,6 +50,9 @@ func parseTarget(raw string) *target {
 	return t
 }
 
+// CheckURL reports why a URL cannot be called, or nil.
+func CheckURL(raw string) error { return parseTarget(raw).err }
+
 // parseSocket reads /path.sock:/uri, the URI may be missing.
 func parseSocket(s string) *target {
 	path, uri, _ := strings.Cut(s, ":")

@@ -84,12 +84,21 @@ func TestTestConfigured(t *testing.T) {
 			io.WriteString(w, "1")
 			return
 		}
+		if r.URL.Path == "/503" {
+			w.WriteHeader(503)
+		}
+		body, _ := io.ReadAll(r.Body)
+		if !strings.Contains(string(body), `"server_id":"hook-test"`) {
+			t.Errorf("body %s", body)
+		}
 		io.WriteString(w, "0")
 	})
 	dir := t.TempDir()
 	t.Chdir(dir)
 	os.WriteFile("secret", []byte("whsec_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0\n"), 0o600)
-	text := fmt.Sprintf(`listen 1935; vhost a { http_hooks { enabled on; secret file:secret; on_play %s/1; on_publish %s/1 %s/2; } } vhost off { }`, url, url, url)
+	text := fmt.Sprintf(`listen 1935; vhost a { http_hooks { enabled on; secret file:secret; on_play %s/1; on_publish %s/1 %s/2; } } vhost off { }
+		vhost easy { http_hooks { enabled on; secret file:secret; on_fail allow; retry off; on_play %s/503; on_publish %s/2; on_stop %s/503; } }`,
+		url, url, url, url, url, url)
 	os.WriteFile("srs.conf", []byte(text), 0o644)
 	for _, c := range []struct {
 		args string
@@ -99,6 +108,9 @@ func TestTestConfigured(t *testing.T) {
 		{"on_play --vhost a", 0, "ACCEPTED"},
 		{"on_publish --vhost a", 1, "REFUSED"},
 		{"on_stop --vhost a", 1, "no URL for on_stop"},
+		{"on_play --vhost easy", 0, "ACCEPTED, because on_fail is allow: the endpoint has not decided, hook.status"},
+		{"on_publish --vhost easy", 1, "REFUSED, hook.denied"},
+		{"on_stop --vhost easy", 1, "NOT DELIVERED, and because retry is off it would not be repeated: hook.status"},
 		{"on_play --vhost off", 1, "not enabled"},
 		{"on_play --vhost b", 1, "no vhost b"},
 	} {
@@ -111,15 +123,21 @@ func TestTestConfigured(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                                "usage:",
-		"nothing":                         "usage:",
-		"test":                            "which event?",
-		"test on_hls --url http://h/":     "no such event",
-		"test on_play":                    "either --url or --conf",
-		"test on_play --url a --conf b":   "either --url or --conf",
-		"test on_play --url a --stream x": "APP/NAME",
-		"test on_play --nonsense":         "not defined",
-		"log x":                           "unexpected argument",
+		"":                                           "usage:",
+		"nothing":                                    "usage:",
+		"test":                                       "which event?",
+		"test on_hls --url http://h/":                "no such event",
+		"test on_play":                               "either --url or --conf",
+		"test on_play --url a --conf b":              "either --url or --conf",
+		"test on_play --url a --stream x":            "APP/NAME",
+		"test on_play --nonsense":                    "not defined",
+		"test on_play --url ftp://h/":                "--url begins with http://",
+		"test on_play --url h:80/x":                  "--url begins with http://",
+		"test on_play --url http://h/ --ip me":       "--ip is an IP address",
+		"test on_play --url http://h/ --timeout 0":   "--timeout is longer than 0",
+		"test on_play --url http://h/ --timeout -1s": "--timeout is longer than 0",
+		"log --dir a --conf b":                       "either --dir or --conf",
+		"log x":                                      "unexpected argument",
 	} {
 		code, out, errs := output(t, strings.Fields(args)...)
 		if code != 2 || !strings.Contains(errs, want) || out != "" {

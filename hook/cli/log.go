@@ -26,6 +26,9 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := parse(flags, args, stderr); err != nil {
 		return err
 	}
+	if *dir != "" && *file != "" {
+		return fmt.Errorf("%w: either --dir or --conf", errUsage)
+	}
 	if *dir == "" {
 		c := conf.Default()
 		if *file != "" {

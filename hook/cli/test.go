@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -45,18 +47,27 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	rules, urls, serverID := &hook.Rules{}, []string{*url}, "hook-test"
+	given := false
+	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "timeout" })
+	rules, urls, serverID := &hook.Rules{}, []string{*url}, ""
 	switch {
 	case (*url == "") == (*file == ""):
 		return fmt.Errorf("%w: either --url or --conf", errUsage)
-	case *file != "":
+	case given && *timeout <= 0:
+		return fmt.Errorf("%w: --timeout is longer than 0, not %v", errUsage, *timeout)
+	case *file == "":
+		if err := hook.CheckURL(*url); err != nil {
+			return fmt.Errorf("%w: --url begins with http:// or https:// and a host, or with http://unix:/ and a path: %w", errUsage, err)
+		}
+	default:
 		if rules, urls, serverID, err = configured(*file, action, *vhost); err != nil {
 			return err
 		}
 	}
-	if *timeout > 0 {
+	if given {
 		rules.Timeout = *timeout
 	}
+	serverID = cmp.Or(serverID, "hook-test")
 	e := hook.New(hook.Options{ServerID: serverID, UserAgent: "SRS/" + version})
 	defer e.Close(ctx)
 	accepted := true
@@ -66,7 +77,7 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 		}
 		t := e.Try(ctx, ev, rules, u)
 		show(stdout, &t)
-		ok, words := explain(action, &t)
+		ok, words := explain(action, &t, rules)
 		fmt.Fprintln(stdout, words)
 		accepted = accepted && ok
 	}
@@ -84,6 +95,9 @@ func sample(a hook.Action, vhost, stream, ip string) (hook.Event, error) {
 		return hook.Event{}, fmt.Errorf("%w: which event?", errUsage)
 	default:
 		return hook.Event{}, fmt.Errorf("%w: no such event %q", errUsage, string(a))
+	}
+	if _, err := netip.ParseAddr(ip); err != nil {
+		return hook.Event{}, fmt.Errorf("%w: --ip is an IP address, not %q", errUsage, ip)
 	}
 	path, param, has := strings.Cut(stream, "?")
 	if has {
@@ -172,7 +186,7 @@ func headers(w io.Writer, h http.Header) {
 }
 
 // explain says what the server would make of an answer.
-func explain(a hook.Action, t *hook.Trial) (ok bool, words string) {
+func explain(a hook.Action, t *hook.Trial, rules *hook.Rules) (ok bool, words string) {
 	gate := a == hook.OnConnect || a == hook.OnPublish || a == hook.OnPlay
 	why := ""
 	if t.Refusal != nil {
@@ -184,6 +198,8 @@ func explain(a hook.Action, t *hook.Trial) (ok bool, words string) {
 	switch {
 	case gate && t.Refusal == nil:
 		return true, "ACCEPTED: the status is 200 or 201 and the answer is 0. The client may go on."
+	case gate && rules.AllowOnFail && t.Refusal.Undecided():
+		return true, "ACCEPTED, because on_fail is allow: the endpoint has not decided, " + why + ".\nWith on_fail deny the client would be refused."
 	case gate:
 		return false, "REFUSED, " + why + ".\nA yes is status 200 or 201 with the body 0, or a JSON object with \"code\":0."
 	case t.Taken && t.Refusal == nil:
@@ -191,7 +207,11 @@ func explain(a hook.Action, t *hook.Trial) (ok bool, words string) {
 	case t.Taken:
 		return true, "DELIVERED, although the answer would refuse a gate: " + why + ".\nAny answer with status 2xx or 4xx counts, but for 408, 425 and 429."
 	}
-	return false, "NOT DELIVERED, it would be repeated: " + why + ".\nAn answer with status 2xx or 4xx counts, but for 408, 425 and 429."
+	again := "it would be repeated"
+	if rules.NoRetry {
+		again = "and because retry is off it would not be repeated"
+	}
+	return false, "NOT DELIVERED, " + again + ": " + why + ".\nAn answer with status 2xx or 4xx counts, but for 408, 425 and 429."
 }
 
 // reasons puts the reasons of refusals into words.
