@@ -131,3 +131,51 @@ func TestDamagedIsKept(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be read at the end of a file is a torn end in the newest only, and
+// told once; in an older one it is damage.
+func TestTornOrDamaged(t *testing.T) {
+	dir := t.TempDir()
+	w := start(t, dir)
+	w.put(t, "one", "two")
+	w.close(t)
+	first := segmentsOf(t, dir)[0]
+	whole, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(first, whole[:len(whole)-5], 0o600)
+	hold := func() *owner {
+		w := open(t, dir)
+		for _, p := range w.places {
+			w.Hold(p)
+		}
+		w.Start()
+		return w
+	}
+	for n := range 2 {
+		w := hold()
+		w.put(t, "more", "last")
+		w.close(t)
+		if got := strings.Count(w.log.String(), "torn end"); got != 1-n || strings.Contains(w.log.String(), "damaged") {
+			t.Errorf("start %d: %s", n, w.log.String())
+		}
+	}
+	files := segmentsOf(t, dir)
+	if len(files) != 3 {
+		t.Fatal(files)
+	}
+	b, err := os.ReadFile(files[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-recordSize(4)+recordHeader] ^= 1
+	os.WriteFile(files[1], b, 0o600)
+	w = hold()
+	if text := w.log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "is damaged") || strings.Contains(text, "torn") {
+		t.Error(text)
+	}
+	if kept, err := os.ReadFile(files[1] + aside); err != nil || !slices.Equal(kept, b) {
+		t.Errorf("not kept: %v", err)
+	}
+}

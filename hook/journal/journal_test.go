@@ -1,10 +1,12 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -22,6 +24,7 @@ type owner struct {
 	stored  []*Entry
 	trouble []error
 	taken   bool
+	log     bytes.Buffer
 	found   map[uint64]string // what Open replayed
 	places  map[uint64]Place
 }
@@ -31,6 +34,7 @@ func open(t testing.TB, dir string) *owner {
 	w := &owner{found: map[uint64]string{}, places: map[uint64]Place{}}
 	j, err := Open(Options{
 		Dir: dir,
+		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 		Replay: func() func(Record) {
 			return func(r Record) { w.found[r.Seq], w.places[r.Seq] = string(r.Payload), r.Place }
 		},

@@ -109,7 +109,7 @@ func (j *Journal) replay() error {
 	var number uint32
 	var seq uint64
 	record := j.o.Replay()
-	for _, n := range numbers {
+	for i, n := range numbers {
 		path := name(j.o.Dir, n)
 		number = n
 		b, err := load(path, 0)
@@ -140,15 +140,24 @@ func (j *Journal) replay() error {
 				"file", path+aside, "bytes", len(b))
 			continue
 		}
-		segments = append(segments, &segment{number: n, salt: salt, size: len(b)})
-		switch torn := len(b) - end; {
-		case damaged > 0:
+		s := &segment{number: n, salt: salt, size: len(b)}
+		segments = append(segments, s)
+		torn := len(b) - end
+		if i < len(numbers)-1 { // only the newest can be torn: see below, and fail
+			damaged, torn = damaged+torn, 0
+		}
+		if torn > 0 {
+			j.o.Log.Info("the journal has a torn end: the server was killed while it wrote", "file", path, "bytes", torn)
+			if err := os.Truncate(path, int64(end)); err != nil { // so that it is known at the next start
+				return err
+			}
+			s.size = end
+		}
+		if damaged > 0 {
 			if err := os.Link(path, path+aside); err != nil && !errors.Is(err, fs.ErrExist) {
 				j.o.Log.Warn("a damaged file of the journal cannot be kept", "error", err.Error())
 			}
 			j.o.Log.Error("the journal is damaged: records are lost, those around them are not", "file", path, "bytes", damaged)
-		case torn > 0:
-			j.o.Log.Info("the journal has a torn end: the server was killed while it wrote", "file", path, "bytes", torn)
 		}
 	}
 	j.mu.Lock()

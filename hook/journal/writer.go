@@ -203,8 +203,13 @@ func (j *Journal) awaitSync() {
 // of the queue. batch is what was just being written.
 func (j *Journal) fail(err error, batch []*Entry) {
 	j.mu.Lock()
-	if j.file != nil {
-		j.file.Close()
+	f := j.file
+	if f != nil {
+		whole := int64(j.segments[len(j.segments)-1].size)
+		defer func() {
+			f.Truncate(whole) // half a record would look like damage
+			f.Close()
+		}()
 		j.file = nil
 		for _, e := range j.unsynced {
 			if e.Hold {
