@@ -114,12 +114,17 @@ func TestRestart(t *testing.T) {
 	}
 	up.Store(true)
 	before := len(srv.seen())
+	var book logBook
+	o.Log = book.logger()
 	e = durable(t, dir, o)
 	if e.serverID != first || first == "" {
 		t.Errorf("server id %q, was %q", e.serverID, first)
 	}
 	if err := closeWithin(t, e, 5*time.Second); err != nil {
 		t.Fatal(err)
+	}
+	if n := strings.Count(book.String(), "that waited are delivered"); n != 1 || !strings.Contains(book.String(), "count=41 ") {
+		t.Errorf("%d lines say what waited", n)
 	}
 	order := make(map[uint64]string)
 	for _, c := range srv.seen()[before:] {

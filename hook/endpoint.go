@@ -29,6 +29,7 @@ type endpoint struct {
 	underway    int                      // likewise, lines whose call is under way
 
 	oldest, newest *item // all notices, in the order they were told
+	drain          drain // of them
 }
 
 // Our own choices for what is kept of endpoints.

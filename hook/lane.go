@@ -126,6 +126,7 @@ func (ep *endpoint) ails() bool { return ep.breaker.open || ep.throttle.open }
 // returnLocked goes on with a lane, or with all, whose endpoint takes notices
 // again: what rests because it did not is brought forward.
 func (e *Engine) returnLocked(ep *endpoint, only *lane) {
+	ep.drainLocked()
 	for _, l := range ep.lanes {
 		if only != nil && l != only {
 			continue

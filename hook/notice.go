@@ -221,11 +221,13 @@ func (e *Engine) deliver(ln *line) {
 		}
 	}
 	e.returnedLocked(ep)
+	drained := ep.takeDrainLocked()
 	e.mu.Unlock()
 	e.logNotice(rec, t, done, t.err != nil || rules.NoRetry, tries, refusal, took)
 	e.logEndpoint(ep, change, notNil(refusal, a.status == 0))
 	e.logEndpoint(ep, throttled, notNil(refusal, !done))
 	e.logEndpoint(ep, own, notNil(refusal, a.status == 0), "vhost", clip(rec.Stream.vhost))
+	drained.log(e.log, ep.key)
 }
 
 // unreadable is what becomes of an item that the journal does not give back: it
@@ -295,6 +297,7 @@ func (e *Engine) finishLocked(it *item, o Outcome) {
 		count.Dropped++
 		ep.tallies[it.action].outcomes[Dropped].Add(1)
 	}
+	ep.drainedLocked(it, o)
 	if it.older != nil {
 		it.older.newer = it.newer
 	} else {

@@ -206,5 +206,8 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 			urls: urls, rules: rules, begin: b, await: await(ev.Action, ev.ClientID),
 		})
 	}
+	for _, ep := range e.endpoints {
+		ep.drainLocked()
+	}
 	return waiting, missing
 }

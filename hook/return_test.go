@@ -49,7 +49,8 @@ func TestBackAfterALongTime(t *testing.T) {
 			}
 			rules := all("http://h/")
 			rules.Timeout = c.timeout
-			bubble(t, Options{Rules: rulesOf(rules)}, h, func(t *testing.T, e *Engine) {
+			var book logBook
+			bubble(t, Options{Rules: rulesOf(rules), Log: book.logger()}, h, func(t *testing.T, e *Engine) {
 				down.Store(true)
 				e.Client().Tell(event(OnClose, 1, "s")) // tried again and again
 				<-time.After(outage / 2)
@@ -64,6 +65,9 @@ func TestBackAfterALongTime(t *testing.T) {
 				<-time.After(soon + c.timeout)
 				if got := e.Counters()[OnClose]; got.Delivered != clients {
 					t.Errorf("%+v", got)
+				}
+				if log := book.String(); strings.Count(log, "that waited are delivered") != 1 || !strings.Contains(log, "endpoint=http://h:80 count=500 waited=10m") {
+					t.Errorf("the log does not say what waited, once: %d lines", strings.Count(log, "that waited are delivered"))
 				}
 				if n := most.Load(); n > DefaultWorkers {
 					t.Errorf("%d calls at a time", n)
