@@ -303,7 +303,9 @@ func (p *process) start() error {
 	if err != nil {
 		p.log.Error("the highest client id cannot be kept: should the clock go back before the next start, ids may repeat", "error", err.Error())
 	}
-	p.recorder = dvr.New(dvr.Options{Conf: p.conf, Tell: p.hooks.TellFile, Log: p.log, Cwd: p.cwd})
+	p.recorder = dvr.New(dvr.Options{
+		Conf: p.conf, Tell: p.hooks.TellFile, Log: p.log, Cwd: p.cwd, Origins: filepath.Join(p.conf().JournalDir, "recordings"),
+	})
 	p.server, err = server.New(server.Options{
 		Conf: p.conf, Hooks: p.hooks, Registry: live.NewRegistry(p.recorder), Log: p.log,
 		Version: version, FirstID: firstID, Engine: p.conf().SendEngine,

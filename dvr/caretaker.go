@@ -116,31 +116,63 @@ func (r *Recorder) mendAgain() {
 	}
 }
 
-// repairAll repairs what a killed server has left, one file after the other.
+// repairAll repairs what a killed server has left, one file after the other,
+// where recordings go now and where they went before.
 func (r *Recorder) repairAll() {
 	begun, n := time.Now(), 0
-	for _, p := range r.patterns() {
-		err := p.walk([]string{tmp, done}, func(f found) error {
-			select {
-			case <-r.closing:
-				return errStopped
-			default:
-			}
-			n++
-			if f.suffix == done {
-				r.announceAgain(&p, f.name)
-			} else if err := r.mend(&p, f.name, nil); errors.Is(err, errStopped) {
-				return err
-			}
-			return nil
-		})
+	before, err := r.origins.load()
+	if err != nil {
+		r.Log.Error("leftovers are looked for only where dvr_path leads now", "path", r.origins.file, "error", err.Error())
+	}
+	list := r.patterns()
+	for _, p := range list {
+		_, err := r.repairBelow(&p, &n)
 		if err != nil && !errors.Is(err, errStopped) {
 			r.Log.Error("leftovers cannot be looked for", "path", p.root, "error", err.Error())
 		}
 	}
+	var still []origin // there may be more
+	for _, o := range before {
+		p := r.patternOf(o)
+		if len(addPattern(list, p)) == len(list) {
+			continue // it has been done, and is remembered when something is recorded
+		}
+		if all, err := r.repairBelow(&p, &n); err != nil || !all {
+			still = append(still, o)
+		}
+	}
+	if err := r.origins.keep(still); err != nil {
+		r.Log.Warn("former places of recordings are not forgotten", "path", r.origins.file, "error", err.Error())
+	}
 	if n > 0 {
 		r.Log.Info("leftovers looked at", "files", n, "took", time.Since(begun).Round(time.Millisecond).String())
 	}
+}
+
+// repairBelow does so for one pattern, counting files. It says whether nothing is
+// left to be done: all was repaired, and the place is there.
+func (r *Recorder) repairBelow(p *pattern, n *int) (all bool, err error) {
+	if _, err := os.Stat(p.dir); err != nil {
+		return false, ignore(err, fs.ErrNotExist) // a disk that is not mounted, perhaps
+	}
+	all = true
+	err = p.walk([]string{tmp, done}, func(f found) error {
+		select {
+		case <-r.closing:
+			return errStopped
+		default:
+		}
+		*n++
+		if f.suffix == done {
+			r.announceAgain(p, f.name)
+		} else if err := r.mend(p, f.name, nil); errors.Is(err, errStopped) {
+			return err
+		} else if err != nil {
+			all = false
+		}
+		return nil
+	})
+	return all, err
 }
 
 // mend makes a recording of name+".tmp": cut to its last whole tag, patched,

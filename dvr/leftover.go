@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -127,18 +128,19 @@ func (p *pattern) walk(suffixes []string, visit func(found) error) error {
 }
 
 // patterns are those of the vhosts that record; the same place is there once.
-func (r *Recorder) patterns() []pattern {
-	var list []pattern
-	seen := map[string]bool{}
+func (r *Recorder) patterns() (list []pattern) {
 	for _, v := range r.Conf().Vhosts {
-		if !v.Enabled || !v.DVR.Enabled {
-			continue
-		}
-		p := newPattern(v.Name, v.DVR.Path, r.dir(literalRoot(fileTemplate(v.DVR.Path))))
-		if place := p.dir + "\n" + p.name.String(); !seen[place] {
-			seen[place] = true
-			list = append(list, p)
+		if v.Enabled && v.DVR.Enabled {
+			list = addPattern(list, r.patternOf(origin{v.Name, v.DVR.Path, r.Cwd}))
 		}
 	}
 	return list
+}
+
+// addPattern adds one that is not there.
+func addPattern(list []pattern, p pattern) []pattern {
+	if slices.ContainsFunc(list, func(o pattern) bool { return o.dir == p.dir && o.name.String() == p.name.String() }) {
+		return list
+	}
+	return append(list, p)
 }

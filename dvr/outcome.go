@@ -51,6 +51,7 @@ func (r *recording) open(at uint32) bool {
 	var err error
 	dir := r.recorder.dir(want.root)
 	r.recorder.turnover(dir, func() {
+		r.recorder.remember(p.Vhost, s.Path)
 		if s.Plan == planAppend {
 			f, err = continueFile(dir, want, r.prologue.fits, who, s.Sync)
 		}

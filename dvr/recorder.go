@@ -57,6 +57,8 @@ type Options struct {
 	Log  *slog.Logger
 	Cwd  string           // where relative paths begin, and "cwd" of on_dvr
 	Now  func() time.Time // wall clock, for names only
+
+	Origins string // file that remembers where was recorded to; empty: nothing is remembered
 }
 
 // A Recorder records every publish it is told of. It is safe for concurrent use.
@@ -67,6 +69,7 @@ type Recorder struct {
 	stop    context.CancelFunc
 	closing chan struct{} // closed by Close
 	born    time.Time
+	origins origins
 
 	running sync.WaitGroup
 
@@ -91,7 +94,7 @@ func New(o Options) *Recorder {
 		o.Now = time.Now
 	}
 	r := &Recorder{
-		Options: o, born: time.Now(), closing: make(chan struct{}),
+		Options: o, origins: origins{file: o.Origins}, born: time.Now(), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
 		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording),
 	}
