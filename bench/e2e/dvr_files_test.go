@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"srs/flv"
 )
@@ -155,16 +156,22 @@ func TestDV02(t *testing.T) {
 }
 
 // TestDV19: with thousands of leftovers the server listens first, records while
-// it repairs, and stops at once when it is told.
+// it repairs, stops at once when it is told, and the next one does the rest, in
+// little memory. Each file is whole then, and announced.
 func TestDV19(t *testing.T) {
 	t.Parallel()
-	const files = 2000
+	files := kills(t, "DVR_LEFTOVERS", 300)
 	rcv := newReceiver(t)
 	s := startServer(t, defaultVhost(hooks(rcv, "on_dvr"), recordTo("./rec/[app]/[stream].flv")))
+	s.stop(t, 15)
+	begun := time.Now()
+	s = s.again(t)
+	alone, rss := time.Since(begun), s.memory(t, "VmHWM")
 	s.stop(t, 15)
 	b := flv.AppendHeader(nil, true, true)
 	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "").Body})
 	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Data: avcFrame(true, []byte("frame"))})
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Timestamp: 40, Data: avcFrame(false, make([]byte, 20_000))})
 	if err := os.MkdirAll(s.dir+"/rec/old", 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +180,9 @@ func TestDV19(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	begun = time.Now()
 	s = s.again(t)
+	beside := time.Since(begun)
 	s.waitLog(t, "recording repaired")
 	if all, _ := s.since(0); slices.IndexFunc(all, func(l string) bool { return strings.Contains(l, "listening for RTMP") }) >
 		slices.IndexFunc(all, func(l string) bool { return strings.Contains(l, "recording repaired") }) {
@@ -183,7 +192,33 @@ func TestDV19(t *testing.T) {
 	sendMedia(t, c, 10)
 	c.Close()
 	wantComplete(t, s.dir+"/"+rcv.wait(t, "on_dvr", "now", 1).text("file"))
+	peak := s.memory(t, "VmHWM")
 	if code, _ := s.stop(t, 15); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	s = s.again(t)
+	eventually(t, longest+time.Duration(files)*20*time.Millisecond, "all to be repaired and announced", func() bool {
+		return len(s.matching(0, "leftovers looked at")) > 0 && len(rcv.of("on_dvr", "")) > files
+	})
+	took := time.Since(begun)
+	peak = max(peak, s.memory(t, "VmHWM"))
+	announced := map[string]bool{}
+	for _, c := range rcv.of("on_dvr", "") {
+		announced[c.text("file")] = true
+	}
+	whole := 0
+	for _, name := range recordings(t, s.dir+"/rec/old") {
+		if strings.HasSuffix(name, ".flv") && announced["./rec/old/"+name] {
+			whole++
+		}
+	}
+	if whole != files {
+		t.Errorf("%d of %d are complete and announced", whole, files)
+	}
+	wantWholeFile(t, s.dir+"/rec/old/0.flv")
+	if grown := peak - rss; grown > memoryBound() {
+		t.Errorf("the memory grew by %d bytes", grown)
+	}
+	t.Logf("%d leftovers: listening after %v, without any after %v; all repaired and announced after %v, another start included; peak RSS %d KiB, %d without",
+		files, beside, alone, took.Round(time.Millisecond), peak>>10, rss>>10)
 }
