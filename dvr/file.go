@@ -150,7 +150,7 @@ func (f *file) step(now time.Time) error {
 			return f.fail(err)
 		}
 	}
-	if f.unsynced.IsZero() || now.Sub(f.unsynced) < f.syncAfter {
+	if f.unsynced.IsZero() || now.Sub(f.unsynced)+flushAfter < f.syncAfter { // the next step would be too late
 		return nil
 	}
 	switch synced, soon := f.crowd.due(f.os, now); {

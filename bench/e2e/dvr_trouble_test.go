@@ -19,16 +19,23 @@ const recordAgain = 15 * time.Second
 
 // onDisk starts a server whose directory "rec" is a file system of its own, which
 // script mounts at $0 in a mount namespace of the server.
-func onDisk(t *testing.T, script string, rcv *receiver) (s *srs, dir string) {
+func onDisk(t *testing.T, script string, rcv *receiver, directives ...string) (s *srs, dir string) {
 	t.Helper()
-	s = startServer(t, defaultVhost(hooks(rcv, "on_dvr"), block("dvr", "enabled on;", "dvr_apply rec/*;", "dvr_path ./rec/[stream].[timestamp].flv;")))
+	directives = append([]string{"enabled on;", "dvr_apply rec/*;", "dvr_path ./rec/[stream].[timestamp].flv;"}, directives...)
+	s = startServer(t, defaultVhost(hooks(rcv, "on_dvr"), block("dvr", directives...)))
 	s.stop(t, 15)
-	dir = s.dir + "/rec"
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(s.dir+"/rec", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s = s.again(t, "unshare", "-m", "sh", "-e", "-c", script+`; exec "$@"`, dir)
-	return s, fmt.Sprintf("/proc/%d/root%s", s.pid, dir)
+	return s.againOn(t, script)
+}
+
+// againOn is again with such a file system.
+func (s *srs) againOn(t *testing.T, script string) (n *srs, dir string) {
+	t.Helper()
+	dir = s.dir + "/rec"
+	n = s.again(t, "unshare", "-m", "sh", "-e", "-c", script+`; exec "$@"`, dir)
+	return n, fmt.Sprintf("/proc/%d/root%s", n.pid, dir)
 }
 
 // TestDV06: a full disk does not touch the stream. The file ends with a whole
@@ -95,12 +102,12 @@ func TestDV06(t *testing.T) {
 	}
 }
 
-// TestDV09: a disk that does not answer for a while costs nobody anything, and
-// when it answers everything is recorded. dvr has the form in which the memory is
-// not enough.
+// TestDV09: a disk that does not answer for a while (its file system is frozen)
+// costs nobody anything, and when it answers everything is recorded: the memory
+// is enough for some minutes of this stream. dvr has the form in which it is not.
 func TestDV09(t *testing.T) {
 	t.Parallel()
-	const frozen = 4 * time.Second
+	frozen := time.Duration(kills(t, "DVR_FREEZE", 4)) * time.Second
 	rcv := newReceiver(t)
 	s, dir := onDisk(t, `truncate -s 32M "$0.img"; mkfs.ext4 -q -F "$0.img"; mount -o loop "$0.img" "$0"`, rcv)
 	other := startCanary(t, s, "canary/c")
