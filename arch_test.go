@@ -47,7 +47,7 @@ var testImports = map[string][]string{
 
 // topLevel is all that may stand beside the module's root.
 var topLevel = []string{
-	"main.go", "main_check.go", "main_profile.go", "rtmp", "amf0", "flv", "hook", "dvr", "conf", "bench", "go.mod", "go.sum", "Makefile", "README.md",
+	"main.go", "main_check.go", "main_counters.go", "main_counters_test.go", "main_profile.go", "rtmp", "amf0", "flv", "hook", "dvr", "conf", "bench", "go.mod", "go.sum", "Makefile", "README.md",
 	"LICENSE", "CHANGELOG.md", "arch_test.go", ".ci", ".gitignore",
 	".git", "srs", "objs", // not in the repository
 }

@@ -412,26 +412,6 @@ func (p *process) useLog(config *conf.Config) error {
 	return nil
 }
 
-func (p *process) printCounters() {
-	c := p.server.Counters()
-	p.log.Info("counters", "connections", c.Connections, "publishers", c.Publishers, "players", c.Players, "streams", c.Streams,
-		"accepted", c.Accepted, "refused", c.Refused, "published", c.Published, "played", c.Played,
-		"skips", c.Skips, "skipped", c.Skipped, "received", c.Received, "sent", c.Sent)
-	counts := p.hooks.Counters()
-	for _, a := range []hook.Action{hook.OnConnect, hook.OnClose, hook.OnPublish, hook.OnUnpublish, hook.OnPlay, hook.OnStop, hook.OnDVR} {
-		if n, ok := counts[a]; ok && n != (hook.Counts{}) {
-			p.log.Info("counters", "action", string(a), "asked", n.Asked, "accepted", n.Accepted, "refused", n.Refused,
-				"told", n.Told, "delivered", n.Delivered, "failed", n.Failed, "dropped", n.Dropped)
-		}
-	}
-	for _, ep := range p.hooks.Endpoints() {
-		p.log.Info("counters", ep.Args()...)
-		for _, ev := range ep.Events {
-			p.log.Info("counters", append([]any{"endpoint", ep.Endpoint}, ev.Args()...)...)
-		}
-	}
-}
-
 // greet tells a newcomer what to type next.
 func greet(w io.Writer, addr net.Addr) {
 	host, port, _ := net.SplitHostPort(addr.String())

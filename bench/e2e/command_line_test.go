@@ -124,7 +124,7 @@ func TestLogRotation(t *testing.T) {
 	})
 	eventually(t, longest, "lines in the new log", func() bool {
 		s.signal(t, syscall.SIGUSR2)
-		return says(log, "counters")()
+		return says(log, "counters")() && says(log, "ring=0 heap=")() && says(log, "pause_p99=")()
 	})
 	if code, _ := s.stop(t, syscall.SIGTERM); code != 0 || !says(log, "srs has stopped")() {
 		t.Errorf("exit code %d; the log must end with the stop", code)

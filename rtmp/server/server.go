@@ -182,6 +182,7 @@ type Counters struct {
 	Skips, Skipped      uint64 // times a slow player was moved on, messages it lost by it
 	Received, Sent      uint64 // bytes
 	Streams             int    // names published or waited for now
+	Ring                int64  // bytes that streams keep for their players now
 }
 
 // Counters returns the numbers as they are now.
@@ -201,6 +202,6 @@ func (s *Server) Counters() Counters {
 		Published: c.published.Load(), Played: c.played.Load(),
 		Skips: c.skips.Load(), Skipped: c.skipped.Load(),
 		Received: received, Sent: sent,
-		Streams: s.Registry.Streams(),
+		Streams: s.Registry.Streams(), Ring: s.Registry.Held(),
 	}
 }
