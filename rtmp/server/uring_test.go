@@ -3,6 +3,9 @@ package server
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -96,4 +99,79 @@ func TestUring(t *testing.T) {
 			t.Errorf("send %d says %v, not %v", i, unix.Errno(-res), want[i])
 		}
 	})
+}
+
+// TestUringFails: when the kernel takes no submission any more, in the middle
+// of a group too, all players get all frames by plain calls, and the log says
+// so.
+func TestUringFails(t *testing.T) {
+	engine = EngineUring
+	defer func() { engine = EngineEpoll }()
+	s := start(t, "min_latency on;")
+	rings := uringFiles(t)
+	if len(rings) == 0 {
+		t.Log("no io_uring here: see TestUring")
+		return
+	}
+	p := s.publish("x")
+	send(t, p, 9, 0, videoHeader())
+	const players, frames = 150, 60
+	var got []chan int
+	for range players {
+		c := s.play("x")
+		last := make(chan int, frames)
+		got = append(got, last)
+		go func() {
+			defer close(last)
+			next := 0
+			watch(c, false, func(_, n int) bool {
+				if n != next {
+					t.Errorf("frame %d where %d was due", n, next)
+				}
+				next = n + 1
+				last <- n
+				return n == frames-1
+			})
+		}()
+	}
+	broken, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	for n := range frames {
+		if n == frames/2 {
+			for _, ring := range rings {
+				if err := unix.Dup3(int(broken.Fd()), ring, unix.O_CLOEXEC); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		send(t, p, 9, uint32(n)*40, numbered(n))
+		for i, c := range got {
+			if last, ok := <-c; !ok || last != n {
+				t.Fatalf("player %d has %d, %v, not %d", i, last, ok, n)
+			}
+		}
+	}
+	if !strings.Contains(s.log.String(), "io_uring fails, players are sent to with a call each from now on") {
+		t.Error("nothing in the log")
+	}
+}
+
+// uringFiles are the descriptors of this process that are rings.
+func uringFiles(t *testing.T) []int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rings []int
+	for _, e := range all {
+		name, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		if fd, err := strconv.Atoi(e.Name()); err == nil && strings.Contains(name, "io_uring") {
+			rings = append(rings, fd)
+		}
+	}
+	return rings
 }
