@@ -39,7 +39,7 @@ type crowd struct {
 	pause   time.Time // no sync before
 }
 
-// enter gives the crowd of a file, one more in it.
+// enterCrowd gives the crowd of a file, one more in it.
 func (r *Recorder) enterCrowd(f *os.File) *crowd {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
