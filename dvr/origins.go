@@ -32,6 +32,9 @@ type origin struct {
 type origins struct {
 	file string // empty: nothing is remembered
 
+	writing sync.Mutex // the file is written; comes before mu, and is the only one held meanwhile
+
+	// Guarded by mu.
 	mu   sync.Mutex
 	ours []origin // those recorded to since the start
 	old  []origin // those of servers before, as long as they are needed
@@ -62,35 +65,37 @@ func (o *origins) load() ([]origin, error) {
 // keep forgets the old ones but these.
 func (o *origins) keep(these []origin) error {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(these) == len(o.old) {
+	same := len(these) == len(o.old)
+	o.old = these
+	o.mu.Unlock()
+	if same {
 		return nil
 	}
-	o.old = these
-	return o.writeLocked()
+	return o.write()
 }
 
-// enter remembers one.
-func (o *origins) enter(one origin) error {
+// enter notes one, and says whether the file has to be written for it.
+func (o *origins) enter(one origin) (fresh bool) {
 	if o.file == "" {
-		return nil
+		return false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if slices.Contains(o.ours, one) {
-		return nil
+		return false
 	}
 	o.ours = append(o.ours, one)
-	if slices.Contains(o.old, one) {
-		return nil
-	}
-	return o.writeLocked()
+	return !slices.Contains(o.old, one)
 }
 
-// writeLocked replaces the file, durably.
-func (o *origins) writeLocked() error {
-	var text []byte
+// write replaces the file, durably.
+func (o *origins) write() error {
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	o.mu.Lock()
 	all := slices.Concat(o.old, o.ours)
+	o.mu.Unlock()
+	var text []byte
 	for _, one := range all[max(0, len(all)-maxOrigins):] {
 		line, err := json.Marshal(one)
 		if err != nil {
@@ -112,12 +117,18 @@ func (o *origins) writeLocked() error {
 	return os.Rename(o.file+".new", o.file)
 }
 
-// remember notes where recordings are begun. That it cannot be noted does not
-// keep anything from being recorded.
+// remember notes where a recording is begun. That it cannot be noted does not
+// keep anything from being recorded, nor does the disk that it is noted on. The
+// caller is a recording that runs.
 func (r *Recorder) remember(vhost, template string) {
-	if err := r.origins.enter(origin{vhost, template, r.Cwd}); err != nil {
-		r.Log.Warn("what a crash leaves here is found only while dvr_path stays as it is", "vhost", vhost, "path", template, "error", err.Error())
+	if !r.origins.enter(origin{vhost, template, r.Cwd}) {
+		return
 	}
+	r.running.Go(func() {
+		if err := r.origins.write(); err != nil {
+			r.Log.Warn("what a crash leaves here is found only while dvr_path stays as it is", "vhost", vhost, "path", template, "error", err.Error())
+		}
+	})
 }
 
 // patternOf finds what was recorded to an origin. A server that begins elsewhere

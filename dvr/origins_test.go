@@ -89,12 +89,15 @@ func TestOriginsCannot(t *testing.T) {
 func TestOriginsBounded(t *testing.T) {
 	o := origins{file: t.TempDir() + "/state/recordings"}
 	for i := range maxOrigins + 10 {
-		if err := o.enter(origin{"v", fmt.Sprint(i), "/"}); err != nil {
-			t.Fatal(err)
+		if one := (origin{"v", fmt.Sprint(i), "/"}); !o.enter(one) || o.enter(one) {
+			t.Errorf("%d is not new once", i)
 		}
 	}
-	o = origins{file: o.file}
-	if all, err := o.load(); err != nil || len(all) != maxOrigins || all[0].Path != "10" {
+	if err := o.write(); err != nil {
+		t.Fatal(err)
+	}
+	next := origins{file: o.file}
+	if all, err := next.load(); err != nil || len(all) != maxOrigins || all[0].Path != "10" {
 		t.Errorf("%d, %v: %+v", len(all), err, all[0])
 	}
 }

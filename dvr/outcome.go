@@ -50,8 +50,8 @@ func (r *recording) open(at uint32) bool {
 	var f *file
 	var err error
 	dir := r.recorder.dir(want.root)
+	r.recorder.remember(p.Vhost, s.Path)
 	r.recorder.turnover(dir, func() {
-		r.recorder.remember(p.Vhost, s.Path)
 		if s.Plan == planAppend {
 			f, err = continueFile(dir, want, r.prologue.fits, who, s.Sync)
 		}

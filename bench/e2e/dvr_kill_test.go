@@ -69,6 +69,25 @@ func TestDV11(t *testing.T) {
 	}
 }
 
+// TestDVRFormerPath: what a killed server has left is found although dvr_path is
+// another when the next one starts.
+func TestDVRFormerPath(t *testing.T) {
+	t.Parallel()
+	rcv := newReceiver(t)
+	s := startServer(t, defaultVhost(hooks(rcv, "on_dvr"), recordTo("./before/[stream].flv")))
+	f := feed(t, s.url("live/x"))
+	eventually(t, longest, "a recording", func() bool { return f.sent.Load() > 1500 })
+	s.kill()
+	f.end()
+	s.writeConf(t, defaultVhost(hooks(rcv, "on_dvr"), recordTo("./now/[app]/[stream].[timestamp].flv")))
+	s = s.again(t)
+	c := rcv.wait(t, "on_dvr", "x", 1)
+	if c.text("file") != "./before/x.flv" {
+		t.Errorf("on_dvr says %s", c.body)
+	}
+	wantWholeFile(t, s.dir+"/before/x.flv")
+}
+
 // wantSurvived waits until all files of a stream are complete and announced, and
 // gives how many milliseconds they have together.
 func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, several bool) (length int) {
