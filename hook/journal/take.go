@@ -106,10 +106,11 @@ func (j *Journal) replay() error {
 		return err
 	}
 	var segments []*segment
+	var ends, gaps []int // of them: where the last whole record ends; bytes before that in none
 	var number uint32
 	var seq uint64
 	record := j.o.Replay()
-	for i, n := range numbers {
+	for _, n := range numbers {
 		path := name(j.o.Dir, n)
 		number = n
 		b, err := load(path, 0)
@@ -140,18 +141,21 @@ func (j *Journal) replay() error {
 				"file", path+aside, "bytes", len(b))
 			continue
 		}
-		s := &segment{number: n, salt: salt, size: len(b)}
-		segments = append(segments, s)
-		torn := len(b) - end
-		if i < len(numbers)-1 { // only the newest can be torn: see below, and fail
+		segments = append(segments, &segment{number: n, salt: salt, size: len(b)})
+		ends = append(ends, end)
+		gaps = append(gaps, damaged)
+	}
+	for i, s := range segments {
+		path, damaged, torn := name(j.o.Dir, s.number), gaps[i], s.size-ends[i]
+		if i < len(segments)-1 { // only the newest can be torn: see below, and fail
 			damaged, torn = damaged+torn, 0
 		}
 		if torn > 0 {
 			j.o.Log.Info("the journal has a torn end: the server was killed while it wrote", "file", path, "bytes", torn)
-			if err := os.Truncate(path, int64(end)); err != nil { // so that it is known at the next start
+			if err := os.Truncate(path, int64(ends[i])); err != nil { // so that it is known at the next start
 				return err
 			}
-			s.size = end
+			s.size = ends[i]
 		}
 		if damaged > 0 {
 			if err := os.Link(path, path+aside); err != nil && !errors.Is(err, fs.ErrExist) {
