@@ -46,6 +46,9 @@ func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, b
 	if resp.ContentLength > maxBody {
 		return a, &Refusal{Reason: ReasonTooBig, Status: a.status, Detail: "body over 64 KiB"}
 	}
+	if a.status == http.StatusSwitchingProtocols {
+		return a, nil // what is behind it is the bare connection, which knows no deadline
+	}
 	// Read to its end also where the status decides: only so is the connection kept.
 	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {

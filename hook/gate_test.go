@@ -236,6 +236,10 @@ func TestBrokenAnswers(t *testing.T) {
 			z.Write(make([]byte, 10<<20))
 			z.Close()
 		}},
+		{"another protocol", ReasonStatus, func(c *net.TCPConn) {
+			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+			io.Copy(io.Discard, c)
+		}},
 		{"one endless header", ReasonTooBig, func(c *net.TCPConn) {
 			io.WriteString(c, ok+"X: ")
 			for {

@@ -216,6 +216,10 @@ func TestHK06(t *testing.T) {
 		{"one header of 64 MiB", "hook.too_big", repeats(ok+"X: ", strings.Repeat("x", 4096))},
 		{"100,000 headers", "hook.too_big", says(ok + strings.Repeat("a: b\r\n", 100_000) + "\r\n0")},
 		{"endless 1xx", "hook.too_big", repeats("", "HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n")},
+		{"101 and silence", "hook.status", func(c *net.TCPConn, _ *http.Request) {
+			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+			io.Copy(io.Discard, c)
+		}},
 	}.refuse(t)
 }
 
