@@ -237,3 +237,34 @@ func TestUnixSocket(t *testing.T) {
 		wantReason(t, e.Client().Ask(t.Context(), event(OnPublish, 1, "s")), ReasonRefused)
 	}
 }
+
+// TestAnswerInTwoWrites: an endpoint that writes header and body each for itself
+// does not wait for a delayed acknowledgement in between.
+func TestAnswerInTwoWrites(t *testing.T) {
+	url := rawServer(t, func(c *net.TCPConn) {
+		c.SetNoDelay(false) // as sockets are
+		for r := bufio.NewReader(c); ; {
+			req, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, req.Body)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+			io.WriteString(c, "0")
+		}
+	})
+	client := testEngine(t, all(url)).Client()
+	fastest := time.Hour
+	for i := range 40 {
+		begun := time.Now()
+		if err := client.Ask(t.Context(), event(OnPlay, 1, "s")); err != nil {
+			t.Fatal(err)
+		}
+		if i >= 20 { // a new connection is acknowledged at once for a while
+			fastest = min(fastest, time.Since(begun))
+		}
+	}
+	if fastest > 25*time.Millisecond { // the acknowledgement would come after 40
+		t.Errorf("the fastest answer took %v", fastest)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Our own choices towards an endpoint.
@@ -76,8 +78,29 @@ func withSockets(dial dialFunc) dialFunc {
 			}
 			return dial(ctx, "unix", string(path))
 		}
-		return dial(ctx, network, addr)
+		c, err := dial(ctx, network, addr)
+		if tcp, ok := c.(*net.TCPConn); ok {
+			return &prompt{TCPConn: tcp}, nil
+		}
+		return c, err
 	}
+}
+
+// prompt has the kernel acknowledge at once what was read. Many endpoints write
+// header and body of an answer each for itself, and Nagle's algorithm holds the
+// second back until the first is acknowledged: on a connection that is kept that
+// would be 40 ms later. The kernel forgets the setting, so it is set again after
+// each read.
+type prompt struct{ *net.TCPConn }
+
+func (p *prompt) Read(b []byte) (int, error) {
+	n, err := p.TCPConn.Read(b)
+	if n > 0 {
+		if raw, err := p.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+		}
+	}
+	return n, err
 }
 
 // transport finds the client for a set of TLS options. A reload that changes
