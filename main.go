@@ -70,7 +70,7 @@ Signals:
   SIGHUP              read FILE again; a bad one changes nothing
   SIGUSR1             open the log file anew
   SIGUSR2             print counters to the log
-  SIGTERM, SIGINT     stop: complete files and callbacks, 10 s at most
+  SIGTERM, SIGINT     stop: complete files and callbacks, 10 s at most; a second one: at once
 
 `
 
@@ -125,12 +125,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case badConfig(err):
 		fmt.Fprintf(stderr, "%v\nsrs: the configuration %s is not usable\n", err, source.name)
 		return exitConfig
+	case errors.Is(err, errConfig): // as srs -t says it
+		fmt.Fprintf(stderr, "srs: %v\n", err)
+		return exitConfig
 	case err != nil:
 		fmt.Fprintf(stderr, "srs: %v\n", err)
 		return exitFailed
 	}
 	return exitOK
 }
+
+// errConfig is an error of what the configuration asks for.
+var errConfig = errors.New("configuration")
 
 // source is where the configuration comes from, also at a reload.
 type source struct {
@@ -161,6 +167,7 @@ type process struct {
 	tank   *tank.Tank
 	log    *slog.Logger
 	force  atomic.Pointer[inForce]
+	begun  *conf.Config // as it was at the start: some of it is not reloaded
 
 	hooks    *hook.Engine
 	recorder *dvr.Recorder
@@ -208,13 +215,13 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGXFSZ) // a closed pipe or a file size limit is an error, not an end
 
 	if err := os.Chdir(config.WorkDir); err != nil {
-		return fmt.Errorf("work_dir: %w", err)
+		return fmt.Errorf("%w: work_dir: %w", errConfig, err)
 	}
 	cwd, err := os.Getwd()
 	if err != nil {
 		return fmt.Errorf("work_dir: %w", err)
 	}
-	p := &process{source: src, stdout: stdout, cwd: cwd}
+	p := &process{source: src, stdout: stdout, cwd: cwd, begun: config}
 	force, err := newInForce(config)
 	if err != nil {
 		return err
@@ -228,7 +235,7 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	if err := server.CheckDescriptors(config.MaxConnections); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errConfig, err)
 	}
 	unlock, err := pidfile.Lock(config.PidFile)
 	if err != nil {
@@ -277,6 +284,7 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 				go func() { // a second one means: now
 					for sig := range signals {
 						if sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT {
+							p.log.Warn("srs stops at once: asked a second time", "signal", sig.String())
 							os.Exit(exitFailed)
 						}
 					}
@@ -357,7 +365,7 @@ func (p *process) reload() {
 		p.log.Error("reload: the configuration is bad, nothing was changed", "config", p.source.name)
 		return
 	}
-	old := p.conf()
+	old := p.begun
 	if err := server.CheckDescriptors(config.MaxConnections); err != nil {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
@@ -385,7 +393,7 @@ func (p *process) reload() {
 		{"journal_dir", old.JournalDir != config.JournalDir},
 	} {
 		if c.changed {
-			p.log.Warn("reload: the new value takes effect at the next start", "directive", c.name)
+			p.log.Warn("reload: the value of the file takes effect at the next start", "directive", c.name)
 		}
 	}
 	p.log.Info("configuration reloaded", "config", p.source.name)

@@ -151,8 +151,18 @@ func (c *checker) enter(path string, n *node, t *target, seen map[string]bool) {
 	}
 	seen[path] = true
 	c.block(path, n.body, t, seen)
-	if path == "vhost.dvr" {
+	switch path {
+	case "vhost.dvr":
 		c.appends(n, t.vhost.DVR)
+	case "vhost.publish":
+		c.mergesRead(n, t.vhost.Publish)
+	}
+}
+
+// mergesRead warns where a publisher would be taken for dead between two reads.
+func (c *checker) mergesRead(n *node, p Publish) {
+	if most := p.NormalTimeout / 2; p.MergedRead && p.MRLatency > most {
+		c.log.warnf(n.file, n.at(), "%s: mr_latency %d is more than half of normal_timeout; %d holds", n.name(), p.MRLatency.Milliseconds(), most.Milliseconds())
 	}
 }
 

@@ -67,7 +67,7 @@ func TestEveryField(t *testing.T) {
 		vhost a.com {
 			enabled off; chunk_size 128; tcp_nodelay on; min_latency on;
 			play { gop_cache off; gop_cache_max_frames 9; queue_length 8; mw_latency 0; time_jitter zero; atc on; so_sndbuf 5000; }
-			publish { firstpkt_timeout 11; normal_timeout 12; mr on; mr_latency 21; }
+			publish { firstpkt_timeout 11; normal_timeout 12; mr on; mr_latency 6; }
 			http_hooks {
 				enabled on; on_connect http://a/ http://b/; on_close http://c/; on_publish http://d/; on_unpublish http://e/;
 				on_play http://f/; on_stop http://g/; on_dvr https://h/; timeout 13; workers 14; queue 15; client_id_type string;
@@ -79,7 +79,7 @@ func TestEveryField(t *testing.T) {
 	a := &Vhost{
 		Name: "a.com", ChunkSize: 128,
 		Play:    Play{GopCacheMaxFrames: 9, QueueLength: 8 * time.Second, MinLatency: true, TCPNodelay: true, TimeJitter: JitterZero, ATC: true, SendBuffer: 5000},
-		Publish: Publish{FirstPktTimeout: 11 * time.Millisecond, NormalTimeout: 12 * time.Millisecond, MergedRead: true, MRLatency: 21 * time.Millisecond},
+		Publish: Publish{FirstPktTimeout: 11 * time.Millisecond, NormalTimeout: 12 * time.Millisecond, MergedRead: true, MRLatency: 6 * time.Millisecond},
 		Hooks: Hooks{
 			Enabled: true, OnConnect: []string{"http://a/", "http://b/"}, OnClose: []string{"http://c/"}, OnPublish: []string{"http://d/"},
 			OnUnpublish: []string{"http://e/"}, OnPlay: []string{"http://f/"}, OnStop: []string{"http://g/"}, OnDVR: []string{"https://h/"},

@@ -178,6 +178,21 @@ func TestDVRAppend(t *testing.T) {
 	}
 }
 
+// TestMergedReadWarns: a publisher must not be taken for dead between two reads.
+func TestMergedReadWarns(t *testing.T) {
+	for text, want := range map[string]string{
+		"publish { mr on; mr_latency 2500; }":                    "",
+		"publish { mr_latency 4000; }":                           "", // it is off
+		"publish { mr on; mr_latency 4000; }":                    "mr_latency 4000 is more than half of normal_timeout; 2500 holds",
+		"publish { mr on; mr_latency 350; normal_timeout 600; }": "mr_latency 350 is more than half of normal_timeout; 300 holds",
+	} {
+		warnings := mustParse(t, "listen 1; vhost a { "+text+" }").Warnings
+		if want == "" && len(warnings) != 0 || want != "" && (len(warnings) != 1 || !strings.Contains(warnings[0].Text, want)) {
+			t.Errorf("%s warns %v", text, warnings)
+		}
+	}
+}
+
 func TestDVRApply(t *testing.T) {
 	for _, c := range []struct{ text, want, err string }{
 		{"all", "[all]", ""},

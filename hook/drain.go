@@ -11,9 +11,9 @@ type drain struct {
 	last    *item     // the newest of what waited that is left; nil: there is no drain
 	before  int64     // what was told up to then waited, ms since 1970
 	begun   time.Time // the drain
-	waited  time.Duration
-	count   int // delivered
-	dropped int // given up
+	since   time.Time // the oldest of it was told
+	count   int       // delivered
+	dropped int       // given up
 
 	over *drain // not logged yet
 }
@@ -26,7 +26,7 @@ func (ep *endpoint) drainLocked() {
 	}
 	d, now := &ep.drain, time.Now()
 	if d.last == nil {
-		*d = drain{begun: now, waited: now.Sub(time.UnixMilli(ep.oldest.told)), over: d.over}
+		*d = drain{begun: now, since: time.UnixMilli(ep.oldest.told), over: d.over}
 	}
 	d.last, d.before = ep.newest, now.UnixMilli()
 }
@@ -65,7 +65,7 @@ func (d *drain) log(log *slog.Logger, endpoint string) {
 		return
 	}
 	args := []any{
-		"endpoint", endpoint, "count", d.count, "waited", d.waited.Round(time.Second).String(),
+		"endpoint", endpoint, "count", d.count, "waited", time.Since(d.since).Round(time.Second).String(),
 		"took", time.Since(d.begun).Round(time.Millisecond).String(),
 	}
 	if d.dropped > 0 {

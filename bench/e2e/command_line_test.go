@@ -24,6 +24,8 @@ func TestCommandLine(t *testing.T) {
 	}
 	good := write("good.conf", "listen 1935;\nvhost __defaultVhost__ {\n}\n")
 	bad := write("bad.conf", "listen 1935;\nvhost __defaultVhost__ {\n\tgop_cashe on;\n}\nmax_connections 0;\n")
+	nowhere := write("nowhere.conf", "listen 1935;\nsrs_log_tank console;\nwork_dir "+dir+"/none;\n")
+	many := write("many.conf", "listen 1935;\nsrs_log_tank console;\nmax_connections 1000000;\n")
 	taken := newReceiver(t).addr
 	busy := write("busy.conf", fmt.Sprintf("listen %s;\nsrs_log_tank console;\npid %s/busy.pid;\nmax_connections 10;\n", taken, dir))
 	blocked := write("blocked.conf", fmt.Sprintf("listen 1935;\npid %s/a.pid;\nsrs_log_file %s/a.log;\njournal_dir %s/a;\n%s\n",
@@ -48,6 +50,10 @@ func TestCommandLine(t *testing.T) {
 		{"start with a file that names bad files", []string{"-c", files}, 78, missing},
 		{"test of a bad file", []string{"-t", "-c", bad}, 78, `(?s)bad.conf:3:2: .*gop_cache.*bad.conf:5:17: `},
 		{"start with a bad file", []string{"-c", bad}, 78, `bad.conf:3:2: `},
+		{"test of a work_dir that is not there", []string{"-t", "-c", nowhere}, 78, `work_dir: .*no such file`},
+		{"start with one", []string{"-c", nowhere}, 78, `work_dir: .*no such file`},
+		{"test of too many connections", []string{"-t", "-c", many}, 78, `max_connections 1000000 needs`},
+		{"start with too many", []string{"-c", many}, 78, `max_connections 1000000 needs`},
 		{"no such file", []string{"-c", dir + "/none.conf"}, 78, `none.conf`},
 		{"unknown flag", []string{"-x"}, 2, `-x`},
 		{"an argument too much", []string{"more"}, 2, `"more"`},

@@ -80,3 +80,22 @@ func TestReloadOfABadFile(t *testing.T) {
 		t.Errorf("bad reloads cost a stream %d frames", h.lost)
 	}
 }
+
+// TestReloadOfWhatNeedsAStart: the log says so as long as the file says other
+// than what is in force, and no longer.
+func TestReloadOfWhatNeedsAStart(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "send_engine epoll;", defaultVhost())
+	for _, c := range []struct {
+		engine string
+		lines  int
+	}{{"uring", 1}, {"uring", 1}, {"epoll", 0}, {"auto", 1}} {
+		mark := s.mark()
+		s.writeConf(t, "send_engine "+c.engine+";", defaultVhost())
+		s.signal(t, syscall.SIGHUP)
+		s.waitLine(t, mark, "configuration reloaded")
+		if got := s.matching(mark, "takes effect at the next start directive=send_engine"); len(got) != c.lines {
+			t.Errorf("reload to %s: %q", c.engine, got)
+		}
+	}
+}

@@ -150,6 +150,9 @@ func TestUsage(t *testing.T) {
 	if code, _, errs := output(t, "log", "--dir", filepath.Join(t.TempDir(), "none")); code != 1 || !strings.Contains(errs, "cannot be read") {
 		t.Errorf("%d %s", code, errs)
 	}
+	if code, out, errs := output(t, "log", "--dir", t.TempDir()); code != 1 || out != "" || !strings.Contains(errs, "no server has kept a journal there") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
 }
 
 // A log shows what waits where, and follows what happens.

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -42,6 +45,12 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		*dir = c.JournalDir
 	}
+	if !*follow {
+		_, err := os.Stat(*dir)
+		if _, lock := os.Stat(filepath.Join(*dir, "lock")); err == nil && errors.Is(lock, fs.ErrNotExist) {
+			return fmt.Errorf("%s: no server has kept a journal there", *dir)
+		}
+	}
 	l := hook.OpenLog(*dir)
 	print := func(hook.LogLine) {}
 	if *follow {
@@ -72,11 +81,11 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // write prints one event. Text of clients is quoted.
 func write(w io.Writer, l hook.LogLine) {
 	var b strings.Builder
-	at := time.Now()
+	at := "                      -" // the record does not say
 	if !l.At.IsZero() {
-		at = l.At
+		at = l.At.Format("2006-01-02 15:04:05.000")
 	}
-	fmt.Fprintf(&b, "%s %-9s %s", at.Format("2006-01-02 15:04:05.000"), l.What, l.Action)
+	fmt.Fprintf(&b, "%s %-9s %s", at, l.What, l.Action)
 	if l.Client != 0 {
 		fmt.Fprintf(&b, " client=%d vhost=%q app=%q", l.Client, l.Vhost, l.App)
 	}
