@@ -74,10 +74,7 @@ func (r *Recorder) unmark(before time.Time) {
 // announce tells of a file, and has its mark removed some time later.
 func (r *Recorder) announce(c claim, ev hook.Event) {
 	r.Tell(ev)
-	if !r.heard(ev.Vhost) {
-		return
-	}
-	r.mu.Lock()
+	r.mu.Lock() // also where nobody is told any more: there may be a mark of before
 	defer r.mu.Unlock()
 	r.marks = append(r.marks, pendingMark{c, time.Now()})
 }
@@ -267,7 +264,9 @@ func (r *Recorder) announceAgain(p *pattern, name string) {
 			m.facts = p.publisher(name)
 		}
 		m.Recovered = true
-		r.Log.Info("recording announced again", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path())
+		if r.heard(m.Vhost) {
+			r.Log.Info("recording announced again", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path())
+		}
 		r.announce(c, m.event(r.Cwd, to))
 	default:
 		r.disk(p.dir, c.unmarkStale)

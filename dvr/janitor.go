@@ -3,6 +3,7 @@ package dvr
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -85,6 +86,7 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		return err
 	}
 	defer root.Close()
+	var stuck error // the first that cannot be removed; the next ones can, perhaps
 	for _, f := range sortOldest(oldest) {
 		reason := ""
 		switch {
@@ -95,13 +97,16 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		case d.MinFree > 0 && free < d.MinFree:
 			reason = "dvr_min_free"
 		default:
-			return nil
+			return stuck
 		}
 		if _, err := root.Lstat(f.name + done); err == nil {
 			continue // not announced yet
 		}
 		if err := root.Remove(f.name); err != nil {
-			return err
+			if stuck == nil { // one that is gone meanwhile, or that goes on, is none
+				stuck = ignore(err, fs.ErrNotExist)
+			}
+			continue
 		}
 		total -= f.size
 		free += f.size
@@ -110,7 +115,7 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 			// It was empty: of a day that is over, perhaps.
 		}
 	}
-	return nil
+	return stuck
 }
 
 func sortOldest(list []found) []found {

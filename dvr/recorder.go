@@ -71,6 +71,7 @@ type Recorder struct {
 	stop    context.CancelFunc
 	closing chan struct{} // closed by Close
 	born    time.Time
+	lag     *live.Lag // of all readers
 	origins origins
 
 	running sync.WaitGroup
@@ -96,7 +97,7 @@ func New(o Options) *Recorder {
 		o.Now = time.Now
 	}
 	r := &Recorder{
-		Options: o, origins: origins{file: o.Origins}, born: time.Now(), closing: make(chan struct{}),
+		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
 		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording),
 	}
@@ -150,13 +151,6 @@ func (r *Recorder) record(p live.Publisher, open func() source) {
 		}()
 		rec.run(t)
 	}()
-}
-
-// share is how many bytes each recording may be behind its stream.
-func (r *Recorder) share() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return min(maxLag, maxLags/max(r.active, 1))
 }
 
 // Close waits until every file is complete. Publishes should have ended before;

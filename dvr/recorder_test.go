@@ -25,7 +25,6 @@ type feed struct {
 	frames []live.Frame
 	ended  bool
 	short  bool // the last frames were skipped
-	maxLag int
 	over   chan struct{}
 	closed chan struct{}
 }
@@ -46,12 +45,6 @@ func (f *feed) Poll() (live.Frame, bool, error) {
 		return live.Frame{Gap: f.short}, false, io.EOF
 	}
 	return live.Frame{}, false, nil
-}
-
-func (f *feed) SetMaxLag(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.maxLag = n
 }
 
 func (f *feed) Close() { close(f.closed) }

@@ -82,7 +82,6 @@ func (r *recording) read() {
 		case <-r.recorder.ctx.Done():
 			return
 		}
-		r.source.SetMaxLag(r.recorder.share())
 		r.now = time.Now()
 		if r.file != nil {
 			r.file.look(r.now)

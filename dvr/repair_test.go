@@ -271,3 +271,22 @@ func TestNote(t *testing.T) {
 		}
 	}
 }
+
+// TestMarkThatNobodyHears: a mark from before on_dvr was taken out of the
+// configuration goes, too.
+func TestMarkThatNobodyHears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, dir+"/rec/live/x.flv", "complete")
+		write(t, dir+"/rec/live/x.flv"+done, "")
+		n := again(t, dir)
+		n.Conf().Vhosts[2].Hooks.OnDVR = nil
+		n.run()
+		time.Sleep(2 * time.Minute) // of the bubble
+		synctest.Wait()
+		n.wantFiles("rec/live/x.flv")
+		if strings.Contains(n.log(), "announced again") {
+			t.Error(n.log())
+		}
+	})
+}

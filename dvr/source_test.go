@@ -110,14 +110,3 @@ func TestDV09(t *testing.T) {
 		}
 	})
 }
-
-// TestShare: what all recordings may hold of their streams together is bounded.
-func TestShare(t *testing.T) {
-	s := newSite(t, "[stream].flv")
-	for active, want := range map[int]int{0: 8 << 20, 1: 8 << 20, 64: 8 << 20, 128: 4 << 20, 1024: 512 << 10} {
-		s.active = active
-		if got := s.share(); got != want || got*active > maxLags {
-			t.Errorf("%d recordings have %d bytes each, want %d", active, got, want)
-		}
-	}
-}

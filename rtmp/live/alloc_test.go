@@ -21,7 +21,7 @@ func TestRelayAllocatesNothing(t *testing.T) {
 func TestReaderAllocatesNothing(t *testing.T) {
 	checkLeaks(t)
 	y := newRelay(t, 1)
-	rd := y.p.NewReader(1 << 30)
+	rd := y.p.NewReader(NewLag(1<<30, 1<<40))
 	if n := testing.AllocsPerRun(5000, func() {
 		y.step()
 		if _, ok, _ := rd.Poll(); !ok {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"srs/flv"
 )
@@ -25,16 +26,38 @@ type Reader struct {
 	lent   *block // has the data of the tag that was given out last
 	buf    []byte // has it where it lies in pieces
 
+	lag *Lag
+
 	mu      sync.Mutex // the publisher moves a reader on that is busy elsewhere; Stream.mu comes first
-	maxLag  int64
-	pos     position // no block: the end
+	behind  int64      // bytes, as counted in lag
+	pos     position   // no block: the end
 	gap     bool
 	headers []header // in force behind a gap, to be given out first
 }
 
+// A Lag bounds how many bytes readers may be behind their streams: each, and
+// all together. As long as all of them are within that, each has its own bound;
+// beyond it no more than its share.
+type Lag struct {
+	each, all int64
+	readers   atomic.Int64
+	behind    atomic.Int64 // of all of them
+}
+
+// NewLag makes the bounds of some readers.
+func NewLag(each, all int) *Lag { return &Lag{each: int64(each), all: int64(all)} }
+
+// bound is how many bytes a reader may be behind now.
+func (l *Lag) bound() int64 {
+	if l.behind.Load() > l.all {
+		return min(l.each, l.all/max(l.readers.Load(), 1))
+	}
+	return l.each
+}
+
 // NewReader returns a reader at the publication's next tag: from Watcher's
-// Published, its first. A reader more than maxLag bytes behind is moved on.
-func (p *Publication) NewReader(maxLag int) *Reader {
+// Published, its first. A reader that is too far behind is moved on.
+func (p *Publication) NewReader(lag *Lag) *Reader {
 	s := p.stream
 	s.registry.mu.Lock()
 	if s.users == 0 { // the publication is over and its stream forgotten
@@ -43,19 +66,13 @@ func (p *Publication) NewReader(maxLag int) *Reader {
 	}
 	s.users++
 	s.registry.mu.Unlock()
-	r := &Reader{stream: s, epoch: p.epoch, maxLag: int64(maxLag), over: p.over}
+	r := &Reader{stream: s, epoch: p.epoch, lag: lag, over: p.over}
+	lag.readers.Add(1)
 	s.mu.Lock()
 	r.pos = s.tailLocked()
 	s.readers = append(s.readers, r)
 	s.mu.Unlock()
 	return r
-}
-
-// SetMaxLag says anew how many bytes the reader may be behind.
-func (r *Reader) SetMaxLag(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.maxLag = int64(n)
 }
 
 // Over is closed when the publication has ended; what is left can be read then.
@@ -73,6 +90,7 @@ func (r *Reader) Close() {
 	r.mu.Lock()
 	r.endLocked()
 	r.mu.Unlock()
+	r.lag.readers.Add(-1)
 	r.takeBack()
 	s.registry.close(s)
 }
@@ -85,7 +103,16 @@ func (r *Reader) takeBack() {
 	}
 }
 
+// countLocked notes how far behind the reader is.
+func (r *Reader) countLocked(bytes int64) {
+	if bytes != r.behind {
+		r.lag.behind.Add(bytes - r.behind)
+		r.behind = bytes
+	}
+}
+
 func (r *Reader) endLocked() {
+	r.countLocked(0)
 	if r.pos.block != nil {
 		r.pos.block.release()
 		r.pos.block = nil
@@ -110,6 +137,7 @@ func (r *Reader) Poll() (Frame, bool, error) {
 		return Frame{Gap: r.gap}, false, io.EOF
 	}
 	if !ok {
+		r.countLocked(0)
 		return Frame{}, false, nil
 	}
 	e := r.pos.block.index[r.pos.entry]
@@ -140,7 +168,12 @@ func (r *Reader) sweepLocked(newest uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.stream
-	if r.pos.block == nil || int64(newest-r.pos.bytes()) <= r.maxLag {
+	if r.pos.block == nil {
+		return
+	}
+	r.countLocked(int64(newest - r.pos.bytes()))
+	bound := r.lag.bound()
+	if r.behind <= bound {
 		return
 	}
 	if !s.active || s.epoch != r.epoch {
@@ -149,12 +182,13 @@ func (r *Reader) sweepLocked(newest uint64) {
 		return
 	}
 	to, headers := s.tailLocked(), s.current
-	if m := s.mark; m.block != nil && m.seq > r.pos.seq() && int64(newest-m.bytes) <= r.maxLag {
+	if m := s.mark; m.block != nil && m.seq > r.pos.seq() && int64(newest-m.bytes) <= bound {
 		to.block.release()
 		to, headers = position{block: m.block.retain(), entry: m.entry}, m.headers
 	}
 	r.pos.block.release()
 	r.pos, r.gap, r.headers = to, true, nil
+	r.countLocked(int64(newest - to.bytes()))
 	if headers != nil {
 		r.headers = headers.headers
 	}

@@ -43,11 +43,11 @@ func read(t testing.TB, r *Reader, end error) []string {
 func TestReaderReadsItsPublication(t *testing.T) {
 	checkLeaks(t)
 	var readers []*Reader
-	r := NewRegistry(watcher(func(p *Publication) { readers = append(readers, p.NewReader(1<<20)) }))
+	r := NewRegistry(watcher(func(p *Publication) { readers = append(readers, p.NewReader(NewLag(1<<20, 1<<40))) }))
 	player := hear(t, r, time.Second)
 	p := start(t, r, usual())
 	write(p, at(5, meta("1")), at(5, videoHeader("1")), at(1000, key(300)), at(1040, inter(9)))
-	middle := p.NewReader(1 << 20)
+	middle := p.NewReader(NewLag(1<<20, 1<<40))
 	write(p, at(1080, inter(9)))
 	p.Close()
 	next := start(t, r, usual())
@@ -73,7 +73,7 @@ func TestReaderTooLate(t *testing.T) {
 	write(p, key(9))
 	p.Close()
 	other := start(t, r, usual())
-	rd := p.NewReader(1)
+	rd := p.NewReader(NewLag(1, 1<<40))
 	want(t, read(t, rd, io.EOF), "")
 	rd.Close()
 	if r.Streams() != 1 {
@@ -84,7 +84,7 @@ func TestReaderTooLate(t *testing.T) {
 	p = start(t, r, usual())
 	write(p, key(9))
 	p.Close()
-	rd = p.NewReader(1)
+	rd = p.NewReader(NewLag(1, 1<<40))
 	want(t, read(t, rd, io.EOF), "")
 	rd.Close()
 	player.sub.Close()
@@ -99,7 +99,7 @@ func TestReaderPayload(t *testing.T) {
 		s := usual()
 		s.ChunkSize, s.Time = size, TimeOff
 		p := start(t, NewRegistry(), s)
-		rd := p.NewReader(64 << 20)
+		rd := p.NewReader(NewLag(64<<20, 1<<40))
 		for i, n := range sizes {
 			for _, time := range []uint32{0, 0xfffffe, 0xffffff, 0xffffffff} {
 				body := []byte(strings.Repeat(string(rune('a'+i)), n))
@@ -121,7 +121,7 @@ func TestReaderPayload(t *testing.T) {
 func TestReaderOver(t *testing.T) {
 	checkLeaks(t)
 	p := start(t, NewRegistry(), usual())
-	rd := p.NewReader(1 << 20)
+	rd := p.NewReader(NewLag(1<<20, 1<<40))
 	write(p, at(0, key(9)))
 	select {
 	case <-rd.Over():
@@ -149,7 +149,7 @@ func TestReaderLags(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			checkLeaks(t)
 			p := start(t, NewRegistry(), usual())
-			rd := p.NewReader(c.maxLag)
+			rd := p.NewReader(NewLag(c.maxLag, 1<<40))
 			write(p, at(0, key(40_000)), at(40, inter(40_000)), at(80, key(40_000)), at(120, inter(40_000)), at(130, sound(9)))
 			want(t, read(t, rd, nil), c.words)
 			p.Close()
@@ -164,7 +164,7 @@ func TestReaderLags(t *testing.T) {
 func TestReaderGapHasHeaders(t *testing.T) {
 	checkLeaks(t)
 	p := start(t, NewRegistry(), usual())
-	rd := p.NewReader(100_000)
+	rd := p.NewReader(NewLag(100_000, 1<<40))
 	write(p, at(0, videoHeader("1")), at(0, audioHeader("1")), at(0, key(40_000)), at(40, inter(40_000)),
 		at(80, videoHeader("2")), at(80, key(40_000)), at(120, inter(40_000)))
 	want(t, read(t, rd, nil), "|audio1@80/80 video2@80/80 key@80/80 inter@120/120")
@@ -179,7 +179,7 @@ func TestReaderLagsBehindTheNext(t *testing.T) {
 	checkLeaks(t)
 	r := NewRegistry()
 	p := start(t, r, usual())
-	rd := p.NewReader(10_000)
+	rd := p.NewReader(NewLag(10_000, 1<<40))
 	write(p, at(0, key(9000)))
 	p.Close()
 	p = start(t, r, usual())
@@ -187,4 +187,37 @@ func TestReaderLagsBehindTheNext(t *testing.T) {
 	want(t, read(t, rd, io.EOF), "|")
 	rd.Close()
 	p.Close()
+}
+
+// TestLagOfAll: as long as all readers together are within their bound, one may
+// be behind by its own, however many there are; beyond it only by its share.
+func TestLagOfAll(t *testing.T) {
+	checkLeaks(t)
+	lag := NewLag(1<<20, 600_000)
+	idle := start(t, NewRegistry(), usual())
+	for range 9 { // with nothing to read
+		rd := idle.NewReader(lag)
+		defer rd.Close()
+	}
+	defer idle.Close()
+	p := start(t, NewRegistry(), usual())
+	rd := p.NewReader(lag)
+	for i := range uint32(10) {
+		write(p, at(i*40, key(40_000)))
+	}
+	if n := len(read(t, rd, nil)); n != 10 || lag.behind.Load() != 0 {
+		t.Errorf("%d frames of 10, %d bytes behind at the end", n, lag.behind.Load())
+	}
+	for i := range uint32(20) {
+		write(p, at(400+i*40, key(40_000)))
+	}
+	if got := lag.behind.Load(); got > 700_000 {
+		t.Errorf("%d bytes behind", got)
+	}
+	words := read(t, rd, nil)
+	if n := len(words); n == 0 || n > 17 || !strings.HasPrefix(words[0], "|") {
+		t.Errorf("%q", words)
+	}
+	p.Close()
+	rd.Close()
 }

@@ -275,7 +275,7 @@ func TestStorm(t *testing.T) {
 			var all sync.WaitGroup
 			s := &storm{t: t, frames: c.frames, big: c.big, over: make(chan struct{})}
 			s.registry = NewRegistry(watcher(func(p *Publication) {
-				careful, hasty := p.NewReader(1<<30), p.NewReader(1<<20)
+				careful, hasty := p.NewReader(NewLag(1<<30, 1<<40)), p.NewReader(NewLag(1<<20, 1<<40))
 				all.Go(func() { s.read(careful, "careful reader", false) })
 				all.Go(func() { s.read(hasty, "hasty reader", true) })
 			}))
