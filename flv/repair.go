@@ -54,6 +54,39 @@ func Scan(from io.Reader) (*Report, error) {
 	}
 }
 
+// Bounds of GoesOn.
+const (
+	lookBehind = 16 << 20 // bytes behind the damage
+	chain      = 3        // whole tags one behind the other are no chance
+)
+
+// GoesOn looks for tags behind the damage: then it is none of the end. It
+// returns where they begin, 0 when there are none.
+func (r *Report) GoesOn(f io.ReaderAt) (int64, error) {
+	if r.Damage == nil {
+		return 0, nil
+	}
+	b, err := io.ReadAll(io.NewSectionReader(f, r.Size, lookBehind))
+	if err != nil {
+		return 0, err
+	}
+	for at := 1; at < len(b); at++ {
+		rest, n := b[at:], 0
+		for ok := true; ok && n < chain; n++ {
+			if _, rest, ok = Split(rest); !ok {
+				break
+			}
+			if len(rest) == 0 { // up to the end
+				n = chain
+			}
+		}
+		if n >= chain {
+			return r.Size + int64(at), nil
+		}
+	}
+	return 0, nil
+}
+
 // Repair makes the file whole that the report is about: what stands behind the
 // last whole tag is cut off, and flags and metadata say what is in the file. It
 // may be done again when it was interrupted.

@@ -32,6 +32,8 @@ Usage:
   srs dvr check FILE...     say what is in each file: 0 all are whole, 1 some are not
   srs dvr repair FILE...    cut damaged ends off, write duration, size and index of keyframes, and give
                             FILE.flv.tmp its name; a file that is there already is never replaced
+  srs dvr repair --cut FILE...
+                            also where the damage is in the middle: all behind it is cut off
 
 `
 
@@ -45,7 +47,7 @@ var errBusy = errors.New("a server is recording to it; nothing was changed")
 
 // Run is the command line behind "srs dvr".
 func Run(args []string, stdout, stderr io.Writer) int {
-	paths, help, err := parse(args)
+	paths, cut, help, err := parse(args)
 	if help {
 		fmt.Fprint(stdout, usage)
 		return exitOK
@@ -68,7 +70,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 				code = exitDamaged
 			}
 		} else {
-			line, err = repair(path)
+			line, err = repair(path, cut)
 		}
 		if err != nil {
 			fmt.Fprintf(stderr, "srs dvr %s: %v\n", args[0], err)
@@ -80,26 +82,29 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// parse gives the files of a command. There are no options but those that ask
-// for help; behind "--" everything is a file.
-func parse(args []string) (paths []string, help bool, err error) {
+// parse gives the files of a command. Behind "--" everything is a file.
+func parse(args []string) (paths []string, cut, help bool, err error) {
 	if len(args) == 0 {
-		return nil, false, errors.New("check or repair?")
+		return nil, false, false, errors.New("check or repair?")
 	}
 	command := args[0]
 	if command == "help" {
-		return nil, true, nil
+		return nil, false, true, nil
 	}
 	for i, a := range args {
 		if a == "-h" || a == "-help" || a == "--help" {
-			return nil, true, nil
+			return nil, false, true, nil
+		}
+		if a == "--cut" && command == "repair" {
+			cut = true
+			continue
 		}
 		if a == "--" && i > 0 {
 			paths = append(paths, args[i+1:]...)
 			break
 		}
 		if strings.HasPrefix(a, "-") && len(a) > 1 {
-			return nil, false, fmt.Errorf("unknown option %s; a file of this name is ./%s", a, a)
+			return nil, false, false, fmt.Errorf("unknown option %s; a file of this name is ./%s", a, a)
 		}
 		if i > 0 {
 			paths = append(paths, a)
@@ -107,11 +112,11 @@ func parse(args []string) (paths []string, help bool, err error) {
 	}
 	switch {
 	case command != "check" && command != "repair":
-		return nil, false, fmt.Errorf("unknown command %q", command)
+		return nil, false, false, fmt.Errorf("unknown command %q", command)
 	case len(paths) == 0:
-		return nil, false, fmt.Errorf("%s which file?", command)
+		return nil, false, false, fmt.Errorf("%s which file?", command)
 	}
-	return paths, false, nil
+	return paths, cut, false, nil
 }
 
 // open opens a regular file; a pipe would have us wait.
@@ -144,6 +149,11 @@ func check(path string) (line string, whole bool, err error) {
 	switch {
 	case rep.Damage != nil:
 		state = fmt.Sprintf("damaged behind byte %d (%v)", rep.Size, rep.Damage)
+		if at, err := rep.GoesOn(f); err != nil {
+			return "", false, err
+		} else if at > 0 {
+			state += fmt.Sprintf(", goes on at byte %d", at)
+		}
 	case !rep.Whole():
 		state = "not completed: " + rep.Flaw()
 	case !rep.Telling():
@@ -152,7 +162,7 @@ func check(path string) (line string, whole bool, err error) {
 	return describe(rep, state), rep.Whole(), nil
 }
 
-func repair(path string) (line string, err error) {
+func repair(path string, cut bool) (line string, err error) {
 	f, err := open(path, os.O_RDWR)
 	if err != nil {
 		return "", err
@@ -168,6 +178,15 @@ func repair(path string) (line string, err error) {
 	rep, err := flv.Scan(f)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, unread(err))
+	}
+	if !cut {
+		switch at, err := rep.GoesOn(f); {
+		case err != nil:
+			return "", err
+		case at > 0:
+			return "", fmt.Errorf("%s: damaged behind byte %d (%v), and goes on at byte %d: nothing was changed; with --cut all behind it goes, %d bytes",
+				path, rep.Size, rep.Damage, at, info.Size()-rep.Size)
+		}
 	}
 	state := "whole, nothing to do"
 	if !rep.Whole() || !rep.Telling() {

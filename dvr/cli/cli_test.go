@@ -67,6 +67,30 @@ func TestCheckAndRepair(t *testing.T) {
 	}
 }
 
+// TestDamageInTheMiddle: what is whole behind the damage is not cut off unasked.
+func TestDamageInTheMiddle(t *testing.T) {
+	t.Chdir(t.TempDir())
+	b := growing(6)
+	picture := flv.TagFrame + 6
+	b[len(b)-4*picture-1] ^= 1 // in the size behind the second picture's tag
+	write(t, "x.flv", b)
+	code, out, _ := run("check", "x.flv")
+	if code != 1 || !strings.Contains(out, ", goes on at byte ") {
+		t.Errorf("check: %d, %s", code, out)
+	}
+	code, _, diag := run("repair", "x.flv")
+	if code != 1 || !strings.Contains(diag, "nothing was changed; with --cut all behind it goes, ") {
+		t.Errorf("repair: %d, %s", code, diag)
+	}
+	if now, _ := os.ReadFile("x.flv"); !bytes.Equal(now, b) {
+		t.Error("it was changed")
+	}
+	code, out, diag = run("repair", "--cut", "x.flv")
+	if code != 0 || !strings.Contains(out, "repaired, ") || !strings.Contains(out, " 1 frames") {
+		t.Errorf("repair --cut: %d, %s%s", code, out, diag)
+	}
+}
+
 func TestGaps(t *testing.T) {
 	t.Chdir(t.TempDir())
 	b := growing(2)
