@@ -89,20 +89,20 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusa
 	return nil
 }
 
-// AwaitEnds waits until the endpoints that are told of a stream's ends have heard
-// of its last one, as Ask does for the endpoint of an on_publish. It is for a
-// publish whose on_publish was accepted before that end: a takeover. Rules.Timeout
-// bounds it, and an endpoint that fails; then it is a *Refusal, unless
-// Rules.AllowOnFail passes that over.
+// AwaitEnds waits until the endpoints of an on_publish have heard of the end of
+// the stream's last publish, as Ask does; others hear of it in their own time. It
+// is for a publish whose on_publish was accepted before that end: a takeover.
+// Rules.Timeout bounds it, and an endpoint that fails; then it is a *Refusal,
+// unless Rules.AllowOnFail passes that over.
 func (c *Client) AwaitEnds(ctx context.Context, ev Event) error {
 	e := c.engine
-	rules, _ := c.rules(&ev)
+	rules, urls := c.rules(&ev)
 	if !rules.on() {
 		return nil
 	}
 	ctx, cancel := e.within(ctx, rules)
 	defer cancel()
-	for _, raw := range rules.OnUnpublish {
+	for _, raw := range urls {
 		e.mu.Lock()
 		t := e.targetLocked(raw)
 		ep := e.endpointLocked(t.key)
