@@ -184,9 +184,9 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	}
 	e.joinLocked(ep, ev.ClientID, place)
 	if place.line.first != place {
-		e.hurryLocked(place.line)
+		e.hurryLocked(place)
 	}
-	failing := ep.failing
+	failing := ep.gateFailing
 	e.mu.Unlock()
 
 	defer func() {
@@ -206,7 +206,10 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		ep.tallies[ev.Action.index()].count(o, time.Since(started))
 	}()
 	if r := await(ctx, place.turn, failing, "earlier events of this client are not delivered yet"); r != nil {
-		return r.pending()
+		e.mu.Lock()
+		r.pending(ep.breaker.open && place.line.silent)
+		e.mu.Unlock()
+		return r
 	}
 	if r := e.awaitEnds(ctx, ep, ev); r != nil {
 		return r

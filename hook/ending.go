@@ -1,6 +1,9 @@
 package hook
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // An endKey names a stream as one endpoint knows it. Two streams with one hash
 // wait for each other's ends, which is harmless.
@@ -12,6 +15,12 @@ type endKey struct {
 // An ending is what one endpoint still has to hear of a stream, linked by
 // item.peer in the order told.
 type ending struct{ first, last *item }
+
+// A wait is that gates wait for an ending.
+type wait struct {
+	heard chan struct{} // closed when there is nothing left of it
+	gates int
+}
 
 // awaitLocked has the gates of a stream wait for an item.
 func (ep *endpoint) awaitLocked(it *item, key endKey) {
@@ -47,16 +56,17 @@ func (ep *endpoint) endHeardLocked(it *item) {
 	ep.ends[key] = d
 	if d.first == nil {
 		delete(ep.ends, key)
-		if c := ep.waits[key]; c != nil {
+		if w := ep.waits[key]; w != nil {
 			delete(ep.waits, key)
-			close(c)
+			close(w.heard)
 		}
 	}
 }
 
 // awaitEnds waits until an endpoint heard of the ends that come before a gate of
 // a stream: before on_publish that of its last publish, before both those of
-// what a killed server left. They are moved ahead of other notices.
+// what a killed server left. They are moved ahead of other notices, and past the
+// breakers of those.
 func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusal {
 	if ev.Action == OnConnect {
 		return nil
@@ -72,18 +82,36 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusa
 			e.mu.Unlock()
 			continue
 		}
-		heard := ep.waits[key]
-		if heard == nil {
-			heard = make(chan struct{})
-			ep.waits[key] = heard
+		if ep.gateBreaker.shut(time.Now()) {
+			e.mu.Unlock()
+			return &Refusal{Reason: ReasonBreaker}
 		}
+		w := ep.waits[key]
+		if w == nil {
+			w = &wait{heard: make(chan struct{})}
+			ep.waits[key] = w
+		}
+		w.gates++
 		for it := ep.ends[key].first; it != nil; it = it.peer {
-			e.hurryLocked(it.line)
+			e.hurryLocked(it)
 		}
-		failing := ep.failing
+		failing := ep.gateFailing
 		e.mu.Unlock()
-		if r := await(ctx, heard, failing, "the end of the stream's last publish is not delivered yet (on_unpublish)"); r != nil {
-			return r.pending()
+		r := await(ctx, w.heard, failing, "the end of the stream's last publish is not delivered yet (on_unpublish)")
+		e.mu.Lock()
+		if r != nil {
+			first := ep.ends[key].first
+			r.pending(ep.breaker.open && first != nil && first.line.silent)
+		}
+		if w.gates--; w.gates == 0 && ep.waits[key] == w {
+			delete(ep.waits, key)
+			for it := ep.ends[key].first; it != nil; it = it.peer {
+				e.calmLocked(it)
+			}
+		}
+		e.mu.Unlock()
+		if r != nil {
+			return r
 		}
 	}
 	return nil
@@ -116,7 +144,7 @@ func (c *Client) AwaitEnds(ctx context.Context, ev Event) error {
 	return nil
 }
 
-// await waits for c, as long as there is hope: not when the endpoint fails.
+// await waits for c, as long as there is hope: not when the endpoint fails gates.
 func await(ctx context.Context, c, failing <-chan struct{}, why string) *Refusal {
 	select {
 	case <-c:

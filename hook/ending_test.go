@@ -3,6 +3,8 @@ package hook
 import (
 	"io"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +42,92 @@ func TestTakeoverWaitsWhereAsked(t *testing.T) {
 		}
 		if want := "on_publish on_publish on_unpublish"; heard.String() != want {
 			t.Errorf("heard %s", heard.String())
+		}
+	})
+}
+
+// Notices of others that hang, or are answered "later", do not keep an end from the
+// gate that waits for it, and are not tried more often because of it.
+func TestEndPassesBreakers(t *testing.T) {
+	for name, fail := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"hang":  func(w http.ResponseWriter, r *http.Request) { pause(r, time.Hour) },
+		"later": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503) },
+	} {
+		for _, timeout := range []time.Duration{5 * time.Second, 500 * time.Millisecond} { // the latter is of the vhost alone
+			t.Run(name, func(t *testing.T) {
+				var closes atomic.Int32
+				h := func(w http.ResponseWriter, r *http.Request, c call) {
+					if c.Action == OnClose {
+						closes.Add(1)
+						fail(w, r)
+						return
+					}
+					io.WriteString(w, "0")
+				}
+				var book logBook
+				r := all("http://h/")
+				r.Timeout = timeout
+				bubble(t, Options{Rules: rulesOf(r), Log: book.logger()}, h, func(t *testing.T, e *Engine) {
+					for i := range uint64(100) {
+						e.Client().Tell(event(OnClose, 1000+i, ""))
+					}
+					<-time.After(time.Minute)
+					closes.Store(0)
+					started := time.Now()
+					for id := range uint64(200) { // each is ended while notices are held back
+						c := e.Client()
+						if err := c.Ask(t.Context(), event(OnPublish, id, "s")); err != nil {
+							t.Fatal(err)
+						}
+						c.Tell(event(OnUnpublish, id, "s"))
+						c.Tell(event(OnClose, id, ""))
+						<-time.After(10 * time.Millisecond)
+					}
+					if took := time.Since(started); took > 3*time.Second {
+						t.Errorf("took %v", took)
+					}
+					if n := closes.Load(); n > 10 {
+						t.Errorf("%d on_close besides", n)
+					}
+					if log := book.String(); strings.Contains(log, "again\"") {
+						t.Errorf("the breaker closes:\n%s", log)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The end itself hangs: the gate waits in its own time. on_fail applies once the
+// endpoint is known to answer nothing that is told.
+func TestEndHangs(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		if endOf(c.Action) == "" {
+			pause(r, time.Hour)
+		}
+		io.WriteString(w, "0")
+	}
+	r := all("http://h/")
+	r.Timeout = 5 * time.Second
+	var now atomic.Pointer[Rules]
+	now.Store(r)
+	bubble(t, Options{Rules: func(string) (*Rules, bool) { return now.Load(), true }}, h, func(t *testing.T, e *Engine) {
+		e.Client().Tell(event(OnUnpublish, 1, "s"))
+		for i := range uint64(20) {
+			started := time.Now()
+			wantReason(t, e.Client().Ask(t.Context(), event(OnPublish, 2, "s")), ReasonPending)
+			if took := time.Since(started); took != r.Timeout {
+				t.Errorf("%d: took %v", i, took)
+			}
+		}
+		allow := *r
+		allow.AllowOnFail = true
+		now.Store(&allow)
+		if err := e.Client().Ask(t.Context(), event(OnPublish, 2, "s")); err != nil {
+			t.Error(err)
+		}
+		if err := e.Client().Ask(t.Context(), event(OnPublish, 3, "other")); err != nil {
+			t.Errorf("another stream: %v", err)
 		}
 	})
 }

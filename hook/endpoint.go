@@ -14,19 +14,18 @@ type endpoint struct {
 	tallies [len(actions)]tally
 
 	// Guarded by Engine.mu.
-	gateBreaker breaker                  // of gates: no answer to them, or no connection at all
-	breaker     breaker                  // of notices: no answer to any call
-	throttle    breaker                  // of notices: the answer is "later"
-	gateFailing chan struct{}            // closed, and made anew, when a call fails and gateBreaker is open
-	failing     chan struct{}            // likewise breaker
-	lines       map[uint64]*line         // of clients and recordings
-	lanes       map[string]*lane         // of notices, by vhost
-	gates       map[string]*gates        // by vhost
-	ends        map[endKey]ending        // that gates may wait for
-	waits       map[endKey]chan struct{} // closed when the entry of ends goes
-	pending     int                      // notices
-	bytes       int                      // of them
-	underway    int                      // likewise, lines whose call is under way
+	gateBreaker breaker           // of gates: no answer to them, or no connection at all
+	breaker     breaker           // of notices: no answer to any call
+	throttle    breaker           // of notices: the answer is "later"
+	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker is open
+	lines       map[uint64]*line  // of clients and recordings
+	lanes       map[string]*lane  // of notices, by vhost
+	gates       map[string]*gates // by vhost
+	ends        map[endKey]ending // that gates may wait for
+	waits       map[endKey]*wait  // of gates, for an entry of ends
+	pending     int               // notices
+	bytes       int               // of them
+	underway    int               // likewise, lines whose call is under way
 
 	oldest, newest *item // all notices, in the order they were told
 	drain          drain // of them
@@ -52,9 +51,9 @@ func (e *Engine) endpointLocked(key string) *endpoint {
 		}
 	}
 	ep = &endpoint{
-		key: key, gateFailing: make(chan struct{}), failing: make(chan struct{}), lines: make(map[uint64]*line),
+		key: key, gateFailing: make(chan struct{}), lines: make(map[uint64]*line),
 		lanes: make(map[string]*lane), gates: make(map[string]*gates), ends: make(map[endKey]ending),
-		waits: make(map[endKey]chan struct{}),
+		waits: make(map[endKey]*wait),
 	}
 	e.endpoints[key] = ep
 	return ep
@@ -78,15 +77,11 @@ func (e *Engine) targetLocked(raw string) *target {
 }
 
 // passLocked reports whether a notice of a lane may be sent to its endpoint now. If not,
-// the lanes are looked at again in time. A notice that a gate waits for is sent
-// also to an endpoint that says "later".
-func (e *Engine) passLocked(l *lane, urgent bool) bool {
+// the lanes are looked at again in time.
+func (e *Engine) passLocked(l *lane) bool {
 	now := time.Now()
 	ep := l.ep
 	all := []*breaker{&ep.breaker, &l.breaker, &ep.throttle}
-	if urgent {
-		all = all[:2]
-	}
 	for _, b := range all {
 		if !b.shut(now) {
 			continue
@@ -109,8 +104,9 @@ func (e *Engine) passLocked(l *lane, urgent bool) bool {
 
 // heardLocked notes how a call went: whether the endpoint answered at all, and
 // if not, why. That notices get no answer says nothing of gates, unless there
-// was no connection. It returns what to log.
-func (e *Engine) heardLocked(ep *endpoint, gate, answered bool, why *Refusal) (text string) {
+// was no connection. An answer to a gate, or to an end that one waits for and that
+// was let ahead, says nothing of notices. It returns what to log.
+func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refusal) (text string) {
 	now := time.Now()
 	if !answered {
 		gates := (gate || why.Reason == ReasonRefused) && ep.gateBreaker.failed(now)
@@ -118,10 +114,6 @@ func (e *Engine) heardLocked(ep *endpoint, gate, answered bool, why *Refusal) (t
 		if ep.gateBreaker.open { // gates that wait for something here need not wait longer
 			close(ep.gateFailing)
 			ep.gateFailing = make(chan struct{})
-		}
-		if ep.breaker.open {
-			close(ep.failing)
-			ep.failing = make(chan struct{})
 		}
 		switch {
 		case gates:
@@ -131,7 +123,7 @@ func (e *Engine) heardLocked(ep *endpoint, gate, answered bool, why *Refusal) (t
 		}
 		return ""
 	}
-	if gate && ep.breaker.open && !ep.gateBreaker.open {
+	if (gate || ahead) && ep.breaker.open && !ep.gateBreaker.open {
 		ep.gateBreaker.worked()
 		return "" // notices have a trial of their own
 	}
@@ -190,7 +182,7 @@ func (e *Engine) ownLocked(l *lane, failed bool) (text string) {
 // heard notes how the call of a gate went.
 func (e *Engine) heard(ep *endpoint, answered bool, why *Refusal) {
 	e.mu.Lock()
-	text := e.heardLocked(ep, true, answered, why)
+	text := e.heardLocked(ep, true, false, answered, why)
 	e.mu.Unlock()
 	e.logEndpoint(ep, text, why)
 }

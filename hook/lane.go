@@ -85,13 +85,15 @@ func (e *Engine) takeLocked(l *lane, others int) *line {
 	if ln == nil || e.aborted {
 		return nil
 	}
-	if most := l.workers; others >= most && (!ln.urgent || others >= most+min(most, urgentWorkers)) {
+	if most := l.workers; others >= most && (!ln.urgent() || others >= most+min(most, urgentWorkers)) {
 		return nil
 	}
 	if e.closed && (l.ep.underway > 0 && l.ep.ails() || others > 0 && l.breaker.open) {
 		return nil // how that call goes decides, see returnedLocked
 	}
-	if !e.passLocked(l, ln.urgent) {
+	// What a gate waits for is a trial of its own, while the endpoint answers gates.
+	ln.ahead = ln.urgent() && !e.closed && !l.ep.gateBreaker.open
+	if !ln.ahead && !e.passLocked(l) {
 		switch {
 		case !e.closed:
 		case l.ep.ails():

@@ -19,8 +19,10 @@ type line struct {
 	ep          *endpoint
 	first, last *item
 	state       lineState
-	urgent      bool // a gate waits for an end in here: go first
+	hurried     int  // of the items; any: urgent, gates wait for them
+	ahead       bool // of a running line: it was let past the breakers of notices
 	tries       int  // of the first item
+	silent      bool // the last of them got no answer
 	rest        *time.Timer
 	lane        *lane // of the first item; while it is ready, running or resting
 	prev, next  *line // in lane, while it is ready or resting
@@ -65,6 +67,7 @@ type flags struct {
 	ready   bool // may be delivered
 	gone    bool // finished before it was stored
 	awaited bool // in endpoint.ends
+	hurried bool // a gate waits for it; of a gate: it waits for what is before it
 	restart bool // of the time before this start: gates of any kind wait
 }
 
@@ -101,6 +104,7 @@ func (e *Engine) joinLocked(ep *endpoint, id uint64, it *item) {
 // removeLocked takes an item out, wherever it stands. Of a line that is running
 // only the worker removes the first.
 func (e *Engine) removeLocked(it *item) {
+	e.calmLocked(it)
 	ln := it.line
 	first := ln.first == it
 	if it.prev != nil {
@@ -121,7 +125,7 @@ func (e *Engine) removeLocked(it *item) {
 		return
 	}
 	ln.leaveLane()
-	ln.state, ln.tries = lineIdle, 0
+	ln.state, ln.tries, ln.silent = lineIdle, 0, false
 	e.advanceLocked(ln)
 }
 
@@ -141,7 +145,7 @@ func (e *Engine) advanceLocked(ln *line) {
 // offerLocked puts a line into the lane of its first item, a notice.
 func (e *Engine) offerLocked(ln *line) {
 	ln.state, ln.lane = lineReady, ln.first.lane
-	if ln.urgent {
+	if ln.urgent() {
 		ln.lane.ready.pushFront(ln)
 	} else {
 		ln.lane.ready.pushBack(ln)
@@ -180,11 +184,33 @@ func (e *Engine) wakeLocked(ln *line) {
 	e.advanceLocked(ln)
 }
 
-// hurryLocked moves a line ahead of the others, for the gate that waits for it.
-func (e *Engine) hurryLocked(ln *line) {
-	ln.urgent = true
+// urgent reports whether a gate waits for something in a line: it goes first.
+func (ln *line) urgent() bool { return ln.hurried > 0 }
+
+// hurryLocked moves the line of an item ahead of the others, for the gate that
+// waits for it.
+func (e *Engine) hurryLocked(it *item) {
+	ln := it.line
+	if !it.hurried {
+		it.hurried = true
+		ln.hurried++
+	}
 	if ln.state == lineReady || ln.state == lineResting {
 		e.wakeLocked(ln)
+	}
+}
+
+// calmLocked notes that no gate waits for an item any more.
+func (e *Engine) calmLocked(it *item) {
+	ln := it.line
+	if !it.hurried {
+		return
+	}
+	it.hurried = false
+	ln.hurried--
+	if !ln.urgent() && ln.state == lineReady { // the urgent ones come first
+		ln.lane.ready.remove(ln)
+		ln.lane.ready.pushBack(ln)
 	}
 }
 

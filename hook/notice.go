@@ -187,12 +187,12 @@ func (e *Engine) deliver(ln *line) {
 		answered := a.status != 0 || t.err != nil
 		ofVhost := !answered && refusal.ofVhost(rules)
 		if !ofVhost {
-			change = e.heardLocked(ep, false, answered, refusal)
+			change = e.heardLocked(ep, false, ln.ahead, answered, refusal)
 		}
-		if ofVhost || answered {
+		if ofVhost || answered && !(ln.ahead && it.lane.breaker.open) {
 			own = e.ownLocked(it.lane, ofVhost)
 		}
-		if a.status != 0 {
+		if a.status != 0 && !(done && ln.ahead && ep.throttle.open) {
 			throttled = e.laterLocked(ep, done, a.retryAfter)
 		}
 	}
@@ -208,7 +208,7 @@ func (e *Engine) deliver(ln *line) {
 		e.finishLocked(it, Failed)
 	default:
 		counts.count(Retried, took)
-		ln.tries = tries
+		ln.tries, ln.silent = tries, a.status == 0
 		switch {
 		case e.closed:
 			e.parkLocked(ln)

@@ -36,6 +36,8 @@ type Refusal struct {
 	Sent   bool   // a request went out: an endpoint may have said yes
 	Owed   bool   // the end must be told all the same, see Client.Ask
 	Detail string
+
+	silent bool // of ReasonPending: the endpoint answers neither the end nor other notices
 }
 
 // Undecided reports whether the endpoint had no say: it failed, or was not reached.
@@ -47,17 +49,18 @@ func (r *Refusal) Undecided() bool {
 		return r.Status != http.StatusOK && r.Status != http.StatusCreated
 	case ReasonStatus:
 		return r.Status >= 500 || retryable(r.Status)
+	case ReasonPending:
+		return r.silent
 	}
 	return false
 }
 
-// pending says what a timeout was that came before anybody was asked: nothing
-// says that the endpoint fails, so that on_fail does not apply.
-func (r *Refusal) pending() *Refusal {
+// pending says what a timeout was that came before anybody was asked. on_fail
+// applies only if the endpoint is silent: else nothing says that it fails.
+func (r *Refusal) pending(silent bool) {
 	if r.Reason == ReasonTimeout {
-		r.Reason = ReasonPending
+		r.Reason, r.silent = ReasonPending, silent
 	}
-	return r
 }
 
 // owed reports whether the end is owed although nobody said yes: the question
