@@ -101,6 +101,9 @@ func TestThrottle(t *testing.T) {
 		if n := calls.Load(); n > 400 {
 			t.Errorf("%d calls in ten minutes", n)
 		}
+		if text := fmt.Sprintln(e.Endpoints()[0].Args()...); !strings.Contains(text, "breaker closed notices later") {
+			t.Error(text)
+		}
 		up.Store(true)
 		<-time.After(5 * time.Second)
 		if order.String() == "" {
@@ -297,6 +300,9 @@ func TestEndpoints(t *testing.T) {
 			case OnPlay:
 				if ev.Count(Accepted) != 10 || ev.Quantile(0.99) != 128*time.Millisecond {
 					t.Errorf("%+v", ev)
+				}
+				if text := fmt.Sprintln(ev.Args()...); !strings.Contains(text, "accepted 10 p50 128ms p90 128ms p99 128ms max 100ms") {
+					t.Error(text)
 				}
 			case OnStop:
 				if ev.Count(Objected) != 1 {

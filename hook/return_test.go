@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -128,6 +129,9 @@ func TestVhostThatFails(t *testing.T) {
 		<-time.After(time.Minute)
 		if n := strings.Count(book.String(), "cannot be called as the vhost says"); n != 1 || !strings.Contains(book.String(), "vhost=short.example") {
 			t.Errorf("%d lines:\n%s", n, book.String())
+		}
+		if text := fmt.Sprintln(e.Endpoints()[0].Args()...); !strings.Contains(text, "breaker closed notices vhost_fails") {
+			t.Error(text)
 		}
 		for i := range uint64(3) {
 			e.Client().Tell(event(OnClose, 100+i, "s"))

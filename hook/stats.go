@@ -59,18 +59,27 @@ func BucketLimit(i int) time.Duration { return firstBucket << i }
 type tally struct {
 	outcomes [outcomes]atomic.Uint64
 	latency  [buckets]atomic.Uint64
+	longest  atomic.Int64 // ns
 }
 
 func (t *tally) count(o Outcome, took time.Duration) {
 	t.outcomes[o].Add(1)
 	t.latency[bucketOf(took)].Add(1)
+	for {
+		was := t.longest.Load()
+		if int64(took) <= was || t.longest.CompareAndSwap(was, int64(took)) {
+			return
+		}
+	}
 }
 
 // EndpointStats is one endpoint, as it is now.
 type EndpointStats struct {
-	Endpoint    string // scheme, host and port
-	BreakerOpen bool
-	Throttled   bool          // it answers notices with "later"
+	Endpoint    string        // scheme, host and port
+	BreakerOpen bool          // gates are decided without it
+	Unanswered  bool          // it does not answer notices: they wait
+	Throttled   bool          // it answers notices with "later": they wait
+	Vhosts      int           // whose own rules fail at it: their notices wait
 	Running     int           // calls under way
 	WaitingGate int           // gates that wait for a worker
 	Pending     int           // notices not delivered
@@ -84,16 +93,25 @@ type EventStats struct {
 	Action   Action
 	Outcomes [outcomes]uint64
 	Latency  [buckets]uint64 // see BucketLimit
+	Longest  time.Duration
 }
 
 // Args are the numbers as a log line shows them.
 func (s *EndpointStats) Args() []any {
-	state := "closed"
+	breaker, notices := "closed", "sent"
 	if s.BreakerOpen {
-		state = "open"
+		breaker = "open"
+	}
+	switch {
+	case s.Unanswered:
+		notices = "unanswered"
+	case s.Throttled:
+		notices = "later"
+	case s.Vhosts > 0:
+		notices = "vhost_fails"
 	}
 	return []any{
-		"endpoint", s.Endpoint, "breaker", state, "running", s.Running, "gates_waiting", s.WaitingGate,
+		"endpoint", s.Endpoint, "breaker", breaker, "notices", notices, "running", s.Running, "gates_waiting", s.WaitingGate,
 		"pending", s.Pending, "bytes", s.Bytes, "oldest", s.Oldest.Round(time.Millisecond).String(),
 	}
 }
@@ -108,7 +126,8 @@ func (s *EventStats) Args() []any {
 		}
 	}
 	if p50 := s.Quantile(0.5); p50 > 0 {
-		args = append(args, "p50", p50.String(), "p99", s.Quantile(0.99).String())
+		args = append(args, "p50", p50.String(), "p90", s.Quantile(0.9).String(), "p99", s.Quantile(0.99).String(),
+			"max", s.Longest.Round(10*time.Microsecond).String())
 	}
 	return args
 }
@@ -140,7 +159,7 @@ func (e *Engine) Endpoints() []EndpointStats {
 	now := time.Now()
 	for _, ep := range e.endpoints {
 		s := EndpointStats{
-			Endpoint: ep.key, BreakerOpen: ep.gateBreaker.open || ep.breaker.open, Throttled: ep.throttle.open,
+			Endpoint: ep.key, BreakerOpen: ep.gateBreaker.open, Unanswered: ep.breaker.open, Throttled: ep.throttle.open,
 			Pending: ep.pending, Bytes: ep.bytes,
 		}
 		if ep.oldest != nil {
@@ -148,6 +167,9 @@ func (e *Engine) Endpoints() []EndpointStats {
 		}
 		for _, l := range ep.lanes {
 			s.Running += l.running
+			if l.breaker.open {
+				s.Vhosts++
+			}
 		}
 		for _, g := range ep.gates {
 			s.Running += g.running
@@ -155,7 +177,7 @@ func (e *Engine) Endpoints() []EndpointStats {
 		}
 		for i := range ep.tallies {
 			t := &ep.tallies[i]
-			ev := EventStats{Action: actions[i]}
+			ev := EventStats{Action: actions[i], Longest: time.Duration(t.longest.Load())}
 			any := uint64(0)
 			for o := range ev.Outcomes {
 				ev.Outcomes[o] = t.outcomes[o].Load()
