@@ -15,7 +15,12 @@ type Log struct {
 	begins    map[uint64]Action
 	notices   map[uint64]logged
 	endpoints map[string]*EndpointLog
+	over      [2]map[uint64]struct{} // what of both is over, the latest and those before: see finish
 }
+
+// maxOver is how many finished records are remembered, twice: far more than
+// are on their way to the disk when it fails.
+const maxOver = 1 << 18
 
 type logged struct {
 	endpoint string
@@ -49,8 +54,28 @@ type EndpointLog struct {
 func OpenLog(dir string) *Log {
 	return &Log{
 		reader: journal.NewReader(dir), begins: make(map[uint64]Action), notices: make(map[uint64]logged),
-		endpoints: make(map[string]*EndpointLog),
+		endpoints: make(map[string]*EndpointLog), over: [2]map[uint64]struct{}{make(map[uint64]struct{}), nil},
 	}
+}
+
+// finish notes that a record is over, and reports whether that is new. After a
+// failure of the disk records are written once more: they do not count again.
+func (l *Log) finish(seq uint64) bool {
+	if l.isOver(seq) {
+		return false
+	}
+	if len(l.over[0]) >= maxOver {
+		l.over[0], l.over[1] = make(map[uint64]struct{}), l.over[0]
+	}
+	l.over[0][seq] = struct{}{}
+	delete(l.begins, seq)
+	return true
+}
+
+func (l *Log) isOver(seq uint64) bool {
+	_, latest := l.over[0][seq]
+	_, before := l.over[1][seq]
+	return latest || before
 }
 
 // Read calls f for what has happened since the last Read.
@@ -59,7 +84,7 @@ func (l *Log) Read(f func(LogLine)) error {
 		switch r.Kind {
 		case recordBegin:
 			b, err := parseBegun(r.Payload)
-			if _, again := l.begins[r.Seq]; err != nil || again {
+			if _, again := l.begins[r.Seq]; err != nil || again || l.isOver(r.Seq) {
 				return
 			}
 			l.begins[r.Seq] = b.Event.Action
@@ -67,7 +92,7 @@ func (l *Log) Read(f func(LogLine)) error {
 			f(LogLine{At: b.At, What: "begun", Action: ev.Action, Client: ev.ClientID, Vhost: ev.Vhost, App: ev.App, Stream: ev.Stream, ID: b.ID})
 		case recordNotice:
 			n, err := parseTold(r.Payload)
-			if _, again := l.notices[r.Seq]; err != nil || again {
+			if _, again := l.notices[r.Seq]; err != nil || again || l.isOver(r.Seq) {
 				return
 			}
 			t := parseTarget(n.URL)
@@ -76,13 +101,17 @@ func (l *Log) Read(f func(LogLine)) error {
 				Vhost: n.Stream.vhost, App: n.Stream.app, Stream: n.Stream.stream, URL: t.masked, ID: n.ID,
 			}
 			l.notices[r.Seq] = logged{t.key, n.At, line}
-			delete(l.begins, n.Closes)
+			if n.Closes != 0 {
+				l.finish(n.Closes)
+			}
 			l.endpoint(t.key)
 			f(line)
 		case recordSettle:
-			if d, err := parseDone(r.Payload); err == nil {
-				a := l.begins[d.Seq]
-				delete(l.begins, d.Seq)
+			d, err := parseDone(r.Payload)
+			if err != nil {
+				return
+			}
+			if a := l.begins[d.Seq]; l.finish(d.Seq) {
 				f(LogLine{What: "settled", Action: a})
 			}
 		case recordDone:
@@ -90,6 +119,7 @@ func (l *Log) Read(f func(LogLine)) error {
 			if err != nil {
 				return
 			}
+			l.finish(d.Seq)
 			n, ok := l.notices[d.Seq]
 			line := n.line
 			line.At, line.What = time.Time{}, d.Outcome.String()
