@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -179,15 +180,23 @@ type inForce struct {
 	conf  *conf.Config
 	rules map[string]*hook.Rules // by vhost; those that are enabled
 	hooks bool                   // some vhost has them switched on
+
+	unused []string // warnings: what is wrong with files of hooks that are off
 }
 
 // newInForce reads the files that the hooks of a configuration need.
 func newInForce(c *conf.Config) (*inForce, error) {
-	rules, err := hookcli.Rules(c)
+	rules, unused, err := hookcli.Rules(c)
 	if err != nil {
 		return nil, err
 	}
 	f := &inForce{conf: c, rules: rules}
+	var places conf.Errors
+	if errors.As(unused, &places) {
+		for _, d := range places {
+			f.unused = append(f.unused, d.String()+" (not used, as http_hooks is off; the server does not start with it once it is on)")
+		}
+	}
 	for _, r := range rules {
 		f.hooks = f.hooks || r.Enabled
 	}
@@ -260,7 +269,7 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 	p.recorder.Start()
 	greet(stdout, listeners[0].Addr())
 	if config.Log.Tank != "console" { // whoever started it should see where to look
-		for _, w := range warnings(config, cwd) {
+		for _, w := range slices.Concat(warnings(config, cwd), force.unused) {
 			fmt.Fprintln(stderr, w)
 		}
 		fmt.Fprintf(stdout, "The log is in %s.\n", config.Log.File)
@@ -400,7 +409,7 @@ func (p *process) reload() {
 }
 
 func (p *process) warn(config *conf.Config) {
-	for _, w := range warnings(config, p.cwd) {
+	for _, w := range slices.Concat(warnings(config, p.cwd), p.force.Load().unused) {
 		p.log.Warn(w)
 	}
 }

@@ -24,7 +24,12 @@ func check(src source, config *conf.Config, stdout, stderr io.Writer) int {
 	err := os.Chdir(config.WorkDir)
 	if err != nil {
 		err = fmt.Errorf("work_dir: %w", err)
-	} else if _, err = newInForce(config); err == nil {
+	} else if force, bad := newInForce(config); bad != nil {
+		err = bad
+	} else {
+		for _, w := range force.unused {
+			fmt.Fprintln(stderr, w)
+		}
 		err = server.CheckDescriptors(config.MaxConnections)
 	}
 	switch {

@@ -7,10 +7,14 @@ import (
 )
 
 // named is an error of a directive, as hook has it.
-type named struct{ directive, text string }
+type named struct {
+	directive, text string
+	value           int
+}
 
 func (n named) Error() string     { return n.directive + ": " + n.text }
 func (n named) Directive() string { return n.directive }
+func (n named) Value() int        { return n.value }
 
 // What is wrong with values shows where they stand: everything, in the order of
 // the text, of the vhosts that are enabled and of the first of a name.
@@ -18,7 +22,8 @@ func TestUse(t *testing.T) {
 	c := mustParse(t, `listen 1935;
 vhost a { http_hooks {
 	ca_file ca;
-	secret file:x;
+	secret env:good
+		file:x;
 	secret file:ignored;
 } }
 vhost off { enabled off; http_hooks { ca_file ca; } }
@@ -29,11 +34,11 @@ vhost b { http_hooks { cert_file cert; } }
 	err := c.Use(func(v *Vhost) error {
 		used = append(used, v.Name)
 		if v.Name == "a" {
-			return errors.Join(errors.Join(named{"secret", "none"}), fmt.Errorf("with %w", named{"ca_file", "bad"}), errors.New("something"))
+			return errors.Join(errors.Join(named{"secret", "none", 2}, named{"secret", "both", 0}), fmt.Errorf("with %w", named{"ca_file", "bad", 0}), errors.New("something"))
 		}
-		return named{"cert_file", "old"}
+		return named{"cert_file", "old", 0}
 	})
-	const want = "t:3:2: with ca_file: bad\nt:4:2: secret: none\nt:9:24: cert_file: old\nvhost a: something"
+	const want = "t:3:2: with ca_file: bad\nt:4:2: secret: both\nt:5:3: secret: none\nt:10:24: cert_file: old\nvhost a: something"
 	var all Errors
 	if !errors.As(err, &all) || err.Error() != want || fmt.Sprint(used) != "[a b]" {
 		t.Errorf("%v used, error %v", used, err)

@@ -44,8 +44,8 @@ func ParseSecret(text string) (Secret, error) {
 func LoadSecrets(sources []string) ([]Secret, error) {
 	var all []Secret
 	var errs []error
-	fail := func(err error) { errs = append(errs, &OptionError{"secret", err}) }
-	for _, s := range sources {
+	for i, s := range sources {
+		fail := func(err error) { errs = append(errs, &OptionError{"secret", err, i + 1}) }
 		kind, where, _ := strings.Cut(s, ":")
 		var text string
 		switch kind {

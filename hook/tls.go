@@ -23,6 +23,8 @@ type TLS struct {
 type OptionError struct {
 	Option string
 	Err    error
+
+	value int // which of several, from 1; 0: of all
 }
 
 func (e *OptionError) Error() string { return e.Option + ": " + e.Err.Error() }
@@ -32,6 +34,9 @@ func (e *OptionError) Unwrap() error { return e.Err }
 
 // Directive names the option.
 func (e *OptionError) Directive() string { return e.Option }
+
+// Value tells which of the option's values it is, counted from 1; 0 is all of them.
+func (e *OptionError) Value() int { return e.value }
 
 // LoadTLS reads the files of a vhost's options; an empty name leaves one out. Its
 // error is all that is wrong, joined.
@@ -49,7 +54,7 @@ func LoadTLS(caFile, certFile, keyFile, serverName string) (*TLS, error) {
 			err = fmt.Errorf("%s is empty", file)
 		}
 		if err != nil {
-			errs = append(errs, &OptionError{option, err})
+			errs = append(errs, &OptionError{Option: option, Err: err})
 			return nil
 		}
 		return b
@@ -61,20 +66,20 @@ func LoadTLS(caFile, certFile, keyFile, serverName string) (*TLS, error) {
 	if ca != nil {
 		o.roots = x509.NewCertPool()
 		if !o.roots.AppendCertsFromPEM(ca) {
-			errs = append(errs, &OptionError{"ca_file", fmt.Errorf("%s holds no certificate in PEM form", caFile)})
+			errs = append(errs, &OptionError{Option: "ca_file", Err: fmt.Errorf("%s holds no certificate in PEM form", caFile)})
 		}
 		fmt.Fprintf(h, "ca %d", len(ca))
 		h.Write(ca)
 	}
 	switch {
 	case certFile != "" && keyFile == "":
-		errs = append(errs, &OptionError{"cert_file", errors.New("needs key_file beside it")})
+		errs = append(errs, &OptionError{Option: "cert_file", Err: errors.New("needs key_file beside it")})
 	case certFile == "" && keyFile != "":
-		errs = append(errs, &OptionError{"key_file", errors.New("needs cert_file beside it")})
+		errs = append(errs, &OptionError{Option: "key_file", Err: errors.New("needs cert_file beside it")})
 	case cert != nil && key != nil:
 		pair, err := tls.X509KeyPair(cert, key)
 		if err != nil {
-			errs = append(errs, &OptionError{"cert_file", fmt.Errorf("%s with %s: %w", certFile, keyFile, err)})
+			errs = append(errs, &OptionError{Option: "cert_file", Err: fmt.Errorf("%s with %s: %w", certFile, keyFile, err)})
 		}
 		o.certificate = &pair
 		for _, der := range pair.Certificate {

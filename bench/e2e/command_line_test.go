@@ -30,10 +30,11 @@ func TestCommandLine(t *testing.T) {
 	busy := write("busy.conf", fmt.Sprintf("listen %s;\nsrs_log_tank console;\npid %s/busy.pid;\nmax_connections 10;\n", taken, dir))
 	blocked := write("blocked.conf", fmt.Sprintf("listen 1935;\npid %s/a.pid;\nsrs_log_file %s/a.log;\njournal_dir %s/a;\n%s\n",
 		good, good, good, defaultVhost(block("http_hooks", "enabled on;"))))
-	files := write("files.conf", "listen 1935;\nsrs_log_tank console;\nvhost a {\nhttp_hooks {\nsecret env:E2E_NONE file:"+dir+
-		"/none;\nca_file "+good+";\n}\n}\nvhost b {\nhttp_hooks {\ncert_file "+good+";\n}\n}\n")
-	const missing = `(?s)files.conf:5:1: secret: there is none in env:E2E_NONE\n.*files.conf:5:1: secret: open .*no such file.*` +
-		`files.conf:6:1: ca_file: .*files.conf:11:1: cert_file: needs key_file`
+	files := write("files.conf", "listen 1935;\nsrs_log_tank console;\nvhost a {\nhttp_hooks {\nenabled on; secret env:E2E_NONE file:"+dir+
+		"/none;\nca_file "+good+";\n}\n}\nvhost b {\nhttp_hooks {\nenabled on; cert_file "+good+";\n}\n}\n")
+	unused := write("unused.conf", "listen 1935;\nvhost a {\nhttp_hooks {\nsecret env:E2E_NONE;\ncert_file none;\n}\n}\n")
+	const missing = `(?s)files.conf:5:20: secret: there is none in env:E2E_NONE\n.*files.conf:5:33: secret: open .*no such file.*` +
+		`files.conf:6:1: ca_file: .*files.conf:11:13: cert_file: needs key_file`
 	for _, test := range []struct {
 		name   string
 		args   []string
@@ -48,6 +49,8 @@ func TestCommandLine(t *testing.T) {
 			`(?s)srs_log_file .*not a directory.*pid .*not a directory.*journal_dir .*wait in memory.*not a directory.*is good`},
 		{"test of a file that names bad files", []string{"-t", "-c", files}, 78, missing},
 		{"start with a file that names bad files", []string{"-c", files}, 78, missing},
+		{"test of bad files that are not used", []string{"-t", "-c", unused}, 0,
+			`(?s)unused.conf:4:8: secret: there is none.*http_hooks is off.*unused.conf:5:1: cert_file: .*is good`},
 		{"test of a bad file", []string{"-t", "-c", bad}, 78, `(?s)bad.conf:3:2: .*gop_cache.*bad.conf:5:17: `},
 		{"start with a bad file", []string{"-c", bad}, 78, `bad.conf:3:2: `},
 		{"test of a work_dir that is not there", []string{"-t", "-c", nowhere}, 78, `work_dir: .*no such file`},

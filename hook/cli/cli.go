@@ -90,15 +90,20 @@ func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
 
 // Rules makes what the hook package needs of the http_hooks of each vhost that is
 // enabled, by name. It reads the files that they name; its error is everything
-// wrong with those, each with its place in the configuration.
-func Rules(c *conf.Config) (map[string]*hook.Rules, error) {
-	all := make(map[string]*hook.Rules, len(c.Vhosts))
-	err := c.Use(func(v *conf.Vhost) error {
+// wrong with those, each with its place in the configuration. Where hooks are
+// switched off that keeps nobody from serving: it is in unused.
+func Rules(c *conf.Config) (all map[string]*hook.Rules, unused, err error) {
+	all = make(map[string]*hook.Rules, len(c.Vhosts))
+	off := make(map[*conf.Vhost]error)
+	err = c.Use(func(v *conf.Vhost) error {
 		h := &v.Hooks
 		secrets, err := hook.LoadSecrets(h.Secrets)
 		certificates, more := hook.LoadTLS(h.CAFile, h.CertFile, h.KeyFile, h.ServerName)
 		if err = errors.Join(err, more); err != nil {
-			return err
+			if h.Enabled {
+				return err
+			}
+			off[v] = err
 		}
 		all[v.Name] = &hook.Rules{
 			Enabled: h.Enabled, OnConnect: h.OnConnect, OnClose: h.OnClose,
@@ -109,7 +114,7 @@ func Rules(c *conf.Config) (map[string]*hook.Rules, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return all, nil
+	return all, c.Use(func(v *conf.Vhost) error { return off[v] }), nil
 }

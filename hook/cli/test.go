@@ -139,7 +139,7 @@ func configured(file string, a hook.Action, vhost string) (*hook.Rules, []string
 	if !v.Enabled {
 		return nil, nil, "", fmt.Errorf("the vhost %s is not enabled", vhost)
 	}
-	all, err := Rules(c)
+	all, _, err := Rules(c)
 	if err != nil {
 		return nil, nil, "", err
 	}
