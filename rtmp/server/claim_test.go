@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -187,5 +189,38 @@ func TestTakeoverCrowd(t *testing.T) {
 	}, "not one that is left:\n%v\n%s", s.named(), s.log)
 	if c := s.server.Counters(); c.Publishers != 1 || c.Streams != 1 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// The server stops while newcomers wait for the old ones' ends to be delivered:
+// that is why theirs come.
+func TestTakeoverAndShutdown(t *testing.T) {
+	s := start(t, takeover)
+	heard := make(chan struct{})
+	s.script("on_unpublish", func(w http.ResponseWriter, r *http.Request) {
+		<-heard
+		io.WriteString(w, "0")
+	})
+	const streams = 8
+	for i := range streams {
+		name := fmt.Sprint("x", i)
+		s.publish(name)
+		background(s.dial(name))
+	}
+	s.await(5 * streams) // connect and publish of both, and the old one's end
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := s.server.Shutdown(ctx)
+	close(heard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await(8 * streams)
+	n := map[string]int{}
+	for _, e := range s.named() {
+		n[e]++
+	}
+	if n["on_unpublish takeover"] != streams || n["on_unpublish server.shutdown"] != streams || n["on_close server.shutdown"] != streams {
+		t.Errorf("%v", n)
 	}
 }

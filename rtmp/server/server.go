@@ -139,12 +139,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		open = append(open, c)
 	}
 	s.mu.Unlock()
-	s.endGates()
 	defer s.memory.stop()
 	defer s.lines.flush()
 	for _, c := range open {
 		c.kick(reasonShutdown)
 	}
+	s.endGates() // only now: what was asked ends for that reason
 	done := make(chan struct{})
 	go func() {
 		s.sessionWG.Wait()
