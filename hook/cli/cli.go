@@ -21,8 +21,11 @@ import (
 
 const usage = `usage:
   srs hook test EVENT --url URL [flags]              call an endpoint with a sample event
-  srs hook test EVENT --conf FILE [--vhost V] [flags]  call all URLs of a configured event
+  srs hook test EVENT --conf FILE [--vhost V] [flags]  call the URLs of a configured event
   srs hook log [--conf FILE | --dir DIR] [--follow]  what the journal holds
+
+Each URL is called and judged by itself, also behind one that says no, where the
+server would stop asking; the last line then says what the server decides.
 
 EVENT is on_connect, on_close, on_publish, on_unpublish, on_play, on_stop or
 on_dvr. "srs hook test -h" and "srs hook log -h" show the flags.

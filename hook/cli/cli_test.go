@@ -96,9 +96,9 @@ func TestTestConfigured(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	os.WriteFile("secret", []byte("whsec_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0\n"), 0o600)
-	text := fmt.Sprintf(`listen 1935; vhost a { http_hooks { enabled on; secret file:secret; on_play %s/1; on_publish %s/1 %s/2; } } vhost off { }
+	text := fmt.Sprintf(`listen 1935; vhost a { http_hooks { enabled on; secret file:secret; on_play %s/1; on_publish %s/1 %s/2; on_connect %s/2 %s/1; on_close %s/1 %s/503; on_unpublish %s/1 %s/2; } } vhost off { }
 		vhost easy { http_hooks { enabled on; secret file:secret; on_fail allow; retry off; on_play %s/503; on_publish %s/2; on_stop %s/503; } }`,
-		url, url, url, url, url, url)
+		url, url, url, url, url, url, url, url, url, url, url, url)
 	os.WriteFile("srs.conf", []byte(text), 0o644)
 	for _, c := range []struct {
 		args string
@@ -106,7 +106,10 @@ func TestTestConfigured(t *testing.T) {
 		want string
 	}{
 		{"on_play --vhost a", 0, "ACCEPTED"},
-		{"on_publish --vhost a", 1, "REFUSED"},
+		{"on_publish --vhost a", 1, "\nALL 2 URLs: REFUSED by the first no, of URL 2, the last.\n"},
+		{"on_connect --vhost a", 1, "\nALL 2 URLs: REFUSED by the first no, of URL 1. The server does not ask those behind it.\n"},
+		{"on_close --vhost a", 1, "\nALL 2 URLs: not delivered to each."},
+		{"on_unpublish --vhost a", 0, "\nALL 2 URLs: delivered.\n"},
 		{"on_stop --vhost a", 1, "no URL for on_stop"},
 		{"on_play --vhost easy", 0, "ACCEPTED, because on_fail is allow: the endpoint has not decided, hook.status"},
 		{"on_publish --vhost easy", 1, "REFUSED, hook.denied"},

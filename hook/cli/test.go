@@ -70,7 +70,7 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 	serverID = cmp.Or(serverID, "hook-test")
 	e := hook.New(hook.Options{ServerID: serverID, UserAgent: "SRS/" + version})
 	defer e.Close(ctx)
-	accepted := true
+	no := 0 // the first URL that says it, from 1
 	for i, u := range urls {
 		if i > 0 {
 			fmt.Fprintln(stdout)
@@ -79,12 +79,38 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 		show(stdout, &t)
 		ok, words := explain(action, &t, rules)
 		fmt.Fprintln(stdout, words)
-		accepted = accepted && ok
+		if !ok && no == 0 {
+			no = i + 1
+		}
 	}
-	if !accepted {
+	if len(urls) > 1 {
+		fmt.Fprintf(stdout, "\n%s\n", sum(action, no, len(urls)))
+	}
+	if no > 0 {
 		return errRefused
 	}
 	return nil
+}
+
+// sum says what the server makes of the answers of several URLs, the first no
+// being that of one, or of none.
+func sum(a hook.Action, no, urls int) string {
+	switch {
+	case !gate(a) && no == 0:
+		return fmt.Sprintf("ALL %d URLs: delivered.", urls)
+	case !gate(a):
+		return fmt.Sprintf("ALL %d URLs: not delivered to each. The server tells each endpoint by itself.", urls)
+	case no == 0:
+		return fmt.Sprintf("ALL %d URLs: ACCEPTED.", urls)
+	case no < urls:
+		return fmt.Sprintf("ALL %d URLs: REFUSED by the first no, of URL %d. The server does not ask those behind it.", urls, no)
+	}
+	return fmt.Sprintf("ALL %d URLs: REFUSED by the first no, of URL %d, the last.", urls, no)
+}
+
+// gate reports whether a client waits for the answer to an event.
+func gate(a hook.Action) bool {
+	return a == hook.OnConnect || a == hook.OnPublish || a == hook.OnPlay
 }
 
 // sample makes an event that looks like a real one.
@@ -187,7 +213,6 @@ func headers(w io.Writer, h http.Header) {
 
 // explain says what the server would make of an answer.
 func explain(a hook.Action, t *hook.Trial, rules *hook.Rules) (ok bool, words string) {
-	gate := a == hook.OnConnect || a == hook.OnPublish || a == hook.OnPlay
 	why := ""
 	if t.Refusal != nil {
 		why = t.Refusal.Reason + ": " + reasons[t.Refusal.Reason]
@@ -196,11 +221,11 @@ func explain(a hook.Action, t *hook.Trial, rules *hook.Rules) (ok bool, words st
 		}
 	}
 	switch {
-	case gate && t.Refusal == nil:
+	case gate(a) && t.Refusal == nil:
 		return true, "ACCEPTED: the status is 200 or 201 and the answer is 0. The client may go on."
-	case gate && rules.AllowOnFail && t.Refusal.Undecided():
+	case gate(a) && rules.AllowOnFail && t.Refusal.Undecided():
 		return true, "ACCEPTED, because on_fail is allow: the endpoint has not decided, " + why + ".\nWith on_fail deny the client would be refused."
-	case gate:
+	case gate(a):
 		return false, "REFUSED, " + why + ".\nA yes is status 200 or 201 with the body 0, or a JSON object with \"code\":0."
 	case t.Taken && t.Refusal == nil:
 		return true, "DELIVERED: the endpoint has taken it."
