@@ -27,6 +27,10 @@ func factsOf(p live.Publisher) facts {
 	return facts{ClientID: p.ClientID, IP: p.IP, Vhost: p.Vhost, App: p.App, Stream: p.Stream, TcURL: p.TcURL, Param: p.Param}
 }
 
+// owner names the stream, the same for each publish of it: what may continue a
+// file. No part of it has a "/" in it.
+func (f facts) owner() string { return encode(f.Vhost) + "/" + encode(f.App) + "/" + encode(f.Stream) }
+
 // event is an on_dvr of this publisher.
 func (f facts) event() hook.Event {
 	return hook.Event{

@@ -80,12 +80,16 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 	return &file{claim: c, os: o, metadata: metadata, syncAfter: syncAfter, size: int64(n)}, nil
 }
 
-// continueFile opens the newest complete file of a name to go on in it, if it is
-// there and fits (plan append).
+// continueFile opens the newest complete file that a stream has of a name to go on
+// in it, if it is there and fits (plan append).
 func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who facts, syncAfter time.Duration) (*file, error) {
 	var res *flv.Resumed
 	var size int64
-	c, o, err := reopen(dir, want, func(o *os.File) bool {
+	ours := func(o *os.File) bool {
+		info, err := o.Stat()
+		return err == nil && flv.Owner(o, info.Size()) == who.owner()
+	}
+	c, o, err := reopen(dir, want, ours, func(o *os.File) bool {
 		info, err := o.Stat()
 		if err == nil {
 			size = info.Size()

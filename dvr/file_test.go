@@ -24,7 +24,7 @@ const testSync = 4 * time.Second
 // openTestFile makes x.flv.tmp.
 func openTestFile(t *testing.T, dir string) *file {
 	t.Helper()
-	f, err := openFile(dir, place{"", "x.flv"}, flv.NewFileMetadata(nil, 10, ""), testSync)
+	f, err := openFile(dir, place{"", "x.flv"}, flv.NewFileMetadata(nil, 10, "", ""), testSync)
 	if err != nil {
 		t.Fatal(err)
 	}

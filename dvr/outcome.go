@@ -47,6 +47,10 @@ func (r *recording) open(at uint32) bool {
 		room = min(room, seconds+segmentSpare)
 	}
 	who := factsOf(p)
+	owner := "" // a file that is never continued need not say whose it is
+	if s.Plan == planAppend {
+		owner = who.owner()
+	}
 	var f *file
 	var err error
 	dir := r.recorder.dir(want.root)
@@ -56,7 +60,7 @@ func (r *recording) open(at uint32) bool {
 			f, err = continueFile(dir, want, r.prologue.fits, who, s.Sync)
 		}
 		if f == nil && err == nil {
-			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note()), s.Sync)
+			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note(), owner), s.Sync)
 		}
 	})
 	if err != nil {

@@ -272,3 +272,59 @@ func keyframesOf(t *testing.T, p parsed) (times amf0.StrictArray) {
 	}
 	return times
 }
+
+// TestAppendOwn: a stream goes on only in files of its own, whatever others are
+// called and wherever they record to.
+func TestAppendOwn(t *testing.T) {
+	appends := func(d *conf.DVR) { d.Plan = planAppend }
+	for _, c := range []struct {
+		template, first, second string
+		files                   string
+	}{
+		{"[stream].flv", "cam-1", "cam", "cam-1.flv cam.flv"},
+		{"[stream].flv", "cam", "cam-1", "cam-1.flv cam.flv"},
+		{"all.flv", "a", "b", "all-1.flv all.flv"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, c.template, appends)
+			own := map[string]string{}
+			for n, want := range []string{"h0 k0 p40", "h0 k0 p40 k80 p120", "h0 k0 p40 k80 p120 k160 p200"} {
+				for i, stream := range []string{c.first, c.second} {
+					f := s.start(stream)
+					f.send(videoHeader, key(7000), inter(7040))
+					f.unpublish()
+					ev := s.events()[2*n+i]
+					if got := times([]parsed{s.read(ev)}); got != want || own[stream] != "" && own[stream] != ev.File {
+						t.Errorf("%s of %s: publish %d of %s in %s, before in %q: %s", c.template, c.first, n, stream, ev.File, own[stream], got)
+					}
+					own[stream] = ev.File
+				}
+			}
+			s.wantFiles(strings.Fields(c.files)...)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "all.flv", appends)
+		play := func(stream string) *feed {
+			f := s.start(stream)
+			f.send(videoHeader, key(0), inter(40))
+			time.Sleep(2 * flushAfter) // of the bubble
+			return f
+		}
+		for _, stream := range []string{"a", "b", "c"} {
+			play(stream).unpublish()
+		}
+		b := play("b") // its all-1.flv is all-1.flv.tmp now
+		play("c").unpublish()
+		b.unpublish()
+		s.wantFiles("all-1.flv", "all-2.flv", "all.flv")
+		// A file that does not say whose it is stays as it is.
+		s.Conf().Vhosts[2].DVR.Plan = "session"
+		s.Conf().Vhosts[2].DVR.Path = "old.flv"
+		play("a").unpublish()
+		s.Conf().Vhosts[2].DVR.Plan = planAppend
+		play("a").unpublish()
+		play("a").unpublish()
+		s.wantFiles("all-1.flv", "all-2.flv", "all.flv", "old-1.flv", "old.flv")
+	})
+}

@@ -88,24 +88,22 @@ func createOnce(dir string, want place) (claim, *os.File, error) {
 	return c, nil, &fs.PathError{Op: "create", Path: want.path(), Err: errNoName}
 }
 
-// reopen takes the newest complete recording of a name, to be continued: the file
-// is the claim's, and called ".tmp" again when take has looked at it and returns
-// true. Without such a file there is none.
-func reopen(dir string, want place, take func(*os.File) bool) (claim, *os.File, error) {
+// maxTaken is how many files of a name are looked at for the one to be continued.
+const maxTaken = 1 << 10
+
+// reopen takes the newest complete recording of a name that is ours, to be
+// continued: the file is the claim's, and called ".tmp" again when take has looked
+// at it and returns true. Without such a file there is none.
+func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.File, error) {
 	c := claim{dir: dir, want: want}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return c, nil, ignore(err, fs.ErrNotExist)
 	}
 	defer root.Close()
-	for c.number = 0; c.number < maxNumbers; c.number++ {
-		if _, err := root.Lstat(c.want.numbered(c.number + 1).name); err != nil {
-			break
-		}
-	}
-	f, err := openRegular(root, c.name())
-	if err != nil {
-		return c, nil, ignore(ignore(err, fs.ErrNotExist), errNotRegular)
+	f, err := c.newest(root, ours)
+	if f == nil {
+		return c, nil, err
 	}
 	err = lock(f)
 	if err != nil || !take(f) {
@@ -122,6 +120,34 @@ func reopen(dir string, want place, take func(*os.File) bool) (claim, *os.File, 
 		return c, nil, errors.Join(ignore(err, fs.ErrExist), f.Close())
 	}
 	return c, f, nil
+}
+
+// newest makes the claim that of the newest complete file that is ours, and opens
+// it. Names of one template may be those of several streams, so the numbers in
+// between may be others', and being recorded at this moment.
+func (c *claim) newest(root *os.Root, ours func(*os.File) bool) (*os.File, error) {
+	last := -1
+	for number := range maxNumbers {
+		name := c.want.numbered(number).name
+		if _, err := root.Lstat(name); err == nil {
+			last = number
+		} else if _, err := root.Lstat(name + tmp); err != nil && number > 0 {
+			break // but the first may have been moved away
+		}
+	}
+	for c.number = last; c.number > max(-1, last-maxTaken); c.number-- {
+		f, err := openRegular(root, c.name())
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, errNotRegular), errors.Is(err, errMoved):
+		case err != nil:
+			return nil, err
+		case ours(f):
+			return f, nil
+		default:
+			f.Close()
+		}
+	}
+	return nil, nil
 }
 
 // ignore makes nothing of an error that is one.

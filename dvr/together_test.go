@@ -19,7 +19,7 @@ func inCrowd(t *testing.T, n int, sync func(*os.File) error) []*file {
 	dir := t.TempDir()
 	var files []*file
 	for i := range n {
-		f, err := openFile(dir, place{"", fmt.Sprintf("%d.flv", i)}, flv.NewFileMetadata(nil, 10, ""), testSync)
+		f, err := openFile(dir, place{"", fmt.Sprintf("%d.flv", i)}, flv.NewFileMetadata(nil, 10, "", ""), testSync)
 		if err != nil {
 			t.Fatal(err)
 		}

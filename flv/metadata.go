@@ -36,12 +36,18 @@ var fileProperties = map[string]bool{
 	"videosize":             true,
 	"audiosize":             true,
 	"padding":               true,
+	recordedFrom:            true,
 }
+
+// recordedFrom is the property that says whose a file is that others may go on
+// in: text of the owner's choice.
+const recordedFrom = "recordedFrom"
 
 // FileMetadata is the body of a recording's onMetaData tag. Its size never
 // changes; what is not known before the file is complete has its space:
 //
 //	"onMetaData" [ what the publisher said
+//	  recordedFrom                                                     if it is to be continued
 //	  duration filesize lasttimestamp keyframes{times,filepositions}   patched at the end
 //	  padding ]                                                        what is left of the space
 //
@@ -70,8 +76,9 @@ const (
 // NewFileMetadata builds the metadata of a file from the onMetaData body that
 // the publisher sent: its properties in their order, then those of the file,
 // with room for an index of so many keyframes, as an ECMA array (FLV
-// specification E.4.4.1). Nothing is taken from what cannot be read.
-func NewFileMetadata(published []byte, keyframes int, note string) FileMetadata {
+// specification E.4.4.1). Nothing is taken from what cannot be read. From, if it
+// is not empty, says for good whose the file is; see Owner.
+func NewFileMetadata(published []byte, keyframes int, note, from string) FileMetadata {
 	properties, _ := ParseMetadata(published)
 	array := make(amf0.ECMAArray, 0, len(properties))
 	for _, p := range properties {
@@ -81,6 +88,9 @@ func NewFileMetadata(published []byte, keyframes int, note string) FileMetadata 
 		if p.Key != "" && !fileProperties[p.Key] && len(text) <= maxString {
 			array = append(array, p)
 		}
+	}
+	if from != "" && len(from) <= maxString {
+		array = append(array, amf0.Property{Key: recordedFrom, Value: from})
 	}
 	m := FileMetadata{properties: len(array), Body: amf0.Append(nil, "onMetaData", array)}
 	m.tail = len(m.Body) - len(arrayEnd)

@@ -22,7 +22,7 @@ func properties(t *testing.T, body []byte) []amf0.Property {
 
 // TestFileMetadataBytes spells the smallest metadata out (E.4.4.1).
 func TestFileMetadataBytes(t *testing.T) {
-	m := NewFileMetadata(amf0.Append(nil, "onMetaData", amf0.Object{{Key: "width", Value: 640.0}}), 2, "note")
+	m := NewFileMetadata(amf0.Append(nil, "onMetaData", amf0.Object{{Key: "width", Value: 640.0}}), 2, "note", "")
 	const (
 		head  = "\x02\x00\x0aonMetaData\x08\x00\x00\x00"
 		width = "\x00\x05width\x00\x40\x84\x00\x00\x00\x00\x00\x00"
@@ -87,17 +87,17 @@ func TestFileMetadata(t *testing.T) {
 		{"of another file", []amf0.Property{
 			{Key: "duration", Value: 9.0}, {Key: "width", Value: 2.0}, {Key: "filesize", Value: "wrong"},
 			{Key: "keyframes", Value: amf0.Object{{Key: "times", Value: amf0.StrictArray{0.0}}}}, {Key: "lasttimestamp", Value: 8.0},
-			{Key: "encoder", Value: "obs"}, {Key: "padding", Value: "   "}},
+			{Key: "encoder", Value: "obs"}, {Key: "recordedFrom", Value: "v/live/other"}, {Key: "padding", Value: "   "}},
 			[]amf0.Property{{Key: "width", Value: 2.0}, {Key: "encoder", Value: "obs"}}},
 		{"nested", []amf0.Property{{Key: "o", Value: amf0.Object{{Key: "duration", Value: 1.0}}}},
 			[]amf0.Property{{Key: "o", Value: amf0.Object{{Key: "duration", Value: 1.0}}}}},
 		{"long texts", []amf0.Property{{Key: "a", Value: text}, {Key: "b", Value: text + "x"}, {Key: "xmp", Value: large}, {Key: "c", Value: 1.0}},
 			[]amf0.Property{{Key: "a", Value: text}, {Key: "c", Value: 1.0}}},
 	} {
-		if c.name == "nothing" && !bytes.Equal(NewFileMetadata(nil, 9, "").Body, NewFileMetadata([]byte("\x02\x00\x0aonMetaData\xff"), 9, "").Body) {
+		if c.name == "nothing" && !bytes.Equal(NewFileMetadata(nil, 9, "", "").Body, NewFileMetadata([]byte("\x02\x00\x0aonMetaData\xff"), 9, "", "").Body) {
 			t.Error("from damage comes something else than from nothing")
 		}
-		m := NewFileMetadata(amf0.Append(nil, "onMetaData", amf0.Object(c.in)), 2, "")
+		m := NewFileMetadata(amf0.Append(nil, "onMetaData", amf0.Object(c.in)), 2, "", "")
 		want := append(append([]amf0.Property{}, c.keep...), amf0.Property{Key: "duration", Value: 2.0}, amf0.Property{Key: "filesize", Value: float64(1 << 33)},
 			amf0.Property{Key: "lasttimestamp", Value: 1.0}, keyframes([]IndexEntry{{0, 1000}, {1000, 1001}}),
 			amf0.Property{Key: "padding", Value: amf0.StrictArray(nil)})
@@ -115,7 +115,7 @@ func TestFileMetadata(t *testing.T) {
 // the index is thinned evenly when it is full.
 func TestRoom(t *testing.T) {
 	for _, room := range []int{0, 1, 2, 7, 100, MaxKeyframes, MaxKeyframes + 1} {
-		m := NewFileMetadata(nil, room, "")
+		m := NewFileMetadata(nil, room, "", "")
 		room = min(room, MaxKeyframes)
 		if m.Room() != room {
 			t.Fatalf("room for %d, want %d", m.Room(), room)
@@ -158,7 +158,7 @@ func TestRoom(t *testing.T) {
 func TestNote(t *testing.T) {
 	for _, room := range []int{0, 1, 100} {
 		note := strings.Repeat("note", 600) + "."
-		m := NewFileMetadata(nil, room, note)
+		m := NewFileMetadata(nil, room, note, "")
 		found, got := ParseFileMetadata(m.Body)
 		if got != note || found.Room() < room {
 			t.Errorf("room %d: %q, room %d", room, got, found.Room())
@@ -169,11 +169,36 @@ func TestNote(t *testing.T) {
 	}
 }
 
+// TestOwner: a file says whose it is for good; nobody else's word counts.
+func TestOwner(t *testing.T) {
+	file := func(body []byte) *bytes.Reader {
+		return bytes.NewReader(AppendTag(AppendHeader(nil, true, true), Tag{Type: TypeScript, Data: body}))
+	}
+	claimed := amf0.Append(nil, "onMetaData", amf0.ECMAArray{{Key: "recordedFrom", Value: "a/b/c"}})
+	m := NewFileMetadata(claimed, 2, "note", "v/live/x")
+	for _, c := range []struct {
+		name string
+		body []byte
+		want string
+	}{
+		{"growing", m.Body, "v/live/x"},
+		{"complete", complete(m, pictures(5), 777), "v/live/x"},
+		{"nobody's", NewFileMetadata(claimed, 2, "", "").Body, ""},
+		{"too long", NewFileMetadata(nil, 2, "", strings.Repeat("x", maxString+1)).Body, ""},
+		{"another program's", claimed, ""},
+		{"damaged", m.Body[:9], ""},
+	} {
+		if from := file(c.body); Owner(from, from.Size()) != c.want {
+			t.Errorf("%s: %q, want %q", c.name, Owner(from, from.Size()), c.want)
+		}
+	}
+}
+
 // TestParseFileMetadata: the space is found again, also when it is damaged; what
 // other programs wrote has its numbers patched.
 func TestParseFileMetadata(t *testing.T) {
 	published := amf0.Append(nil, "onMetaData", amf0.Object{{Key: "width", Value: 640.0}})
-	m := NewFileMetadata(published, 10, "")
+	m := NewFileMetadata(published, 10, "", "")
 	want := complete(m, pictures(5), 777)
 	for name, spoil := range map[string]func([]byte){
 		"whole":     func([]byte) {},
@@ -232,7 +257,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add(amf0.Append(nil, "onMetaData", amf0.Object{{Key: "duration", Value: amf0.Null{}}}))
 	f.Add([]byte("\x02\x00\x0aonMetaData\x03\x00\x01a\x0c\x00\x00\x00\x01b"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m := NewFileMetadata(body, 3, "note")
+		m := NewFileMetadata(body, 3, "note", "")
 		if found, _ := ParseFileMetadata(m.Body); !bytes.Equal(complete(found, pictures(2), 77), complete(m, pictures(2), 77)) {
 			t.Fatal("not found again")
 		}

@@ -18,7 +18,7 @@ func recording() (b []byte, ends []int) {
 		b = AppendTag(b, t)
 		ends = append(ends, len(b))
 	}
-	add(Tag{Type: TypeScript, Data: NewFileMetadata(nil, 8, "note").Body})
+	add(Tag{Type: TypeScript, Data: NewFileMetadata(nil, 8, "note", "").Body})
 	for i := range uint32(20) {
 		first := byte(0x27)
 		if i%5 == 0 {

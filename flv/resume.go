@@ -21,6 +21,21 @@ type Resumed struct {
 	Headers  []Tag // in front of the first frame
 }
 
+// Owner says whose a file is, as NewFileMetadata was told; empty: nobody's.
+func Owner(f io.ReaderAt, size int64) string {
+	t, err := NewReader(io.NewSectionReader(f, 0, size)).Next()
+	if err != nil {
+		return ""
+	}
+	if m, _ := ParseFileMetadata(t.Data); m.tail == 0 {
+		return ""
+	}
+	properties, _ := ParseMetadata(t.Data)
+	from, _ := amf0.ECMAArray(properties).Get(recordedFrom)
+	owner, _ := from.(string)
+	return owner
+}
+
 // Resume reads the beginning of a complete file, and looks at its end.
 func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 	r := NewReader(io.NewSectionReader(f, 0, size))

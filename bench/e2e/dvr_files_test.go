@@ -169,7 +169,7 @@ func TestDV19(t *testing.T) {
 	alone, rss := time.Since(begun), s.memory(t, "VmHWM")
 	s.stop(t, 15)
 	b := flv.AppendHeader(nil, true, true)
-	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "").Body})
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "", "").Body})
 	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Data: avcFrame(true, []byte("frame"))})
 	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Timestamp: 40, Data: avcFrame(false, make([]byte, 20_000))})
 	if err := os.MkdirAll(s.dir+"/rec/old", 0o755); err != nil {

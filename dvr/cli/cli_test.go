@@ -16,7 +16,7 @@ import (
 // growing is a file as a server writes it, of some pictures, one a second.
 func growing(pictures int) []byte {
 	b := flv.AppendHeader(nil, true, true)
-	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "note").Body})
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "note", "").Body})
 	for i := range pictures {
 		b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Timestamp: uint32(i) * 1000, Data: []byte{0x17, 1, 0, 0, 0, byte(i)}})
 	}
