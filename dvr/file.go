@@ -36,6 +36,9 @@ type file struct {
 	syncAfter time.Duration
 	crowd     *crowd // nil: it is on its own
 
+	continued int  // 0, or the Frames of sum when it was reopened
+	said      bool // that it goes on
+
 	missed    int // frames in front of the file that are in none
 	missedFor string
 
@@ -100,7 +103,7 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 	if o == nil {
 		return nil, err
 	}
-	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary}
+	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames}
 	f.metadata.Body = nil
 	for _, p := range res.Metadata.Reset(who.note()) {
 		if _, err := o.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
@@ -221,6 +224,9 @@ func (f *file) fail(err error) error {
 	return err
 }
 
+// grown says whether a frame has come to what was there when it was opened.
+func (f *file) grown() bool { return f.sum.Frames > f.continued }
+
 // complete ends the file. With no frame in it the file is removed and the place
 // is empty. That the medium fails is in f.err and keeps the file from its name
 // only when the metadata cannot be written: then it is to be completed later. The
@@ -237,7 +243,9 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.err != nil { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
-	f.mark(who, heard).set(f.claim, f.os)
+	if f.grown() { // else there is nothing to be announced
+		f.mark(who, heard).set(f.claim, f.os)
+	}
 	if err := f.metadata.Complete(f.os, metadataAt, &f.sum, f.size); err != nil {
 		return place{}, err
 	}

@@ -75,10 +75,9 @@ func (r *recording) open(at uint32) bool {
 	r.plan.begin()
 	r.clock = clock{last: at, elapsed: r.lead}
 	r.lead = 0
-	if f.sum.Frames > 0 { // it goes on where it ended, and has its headers
+	if f.continued > 0 { // it goes on where it ended, and has its headers
 		r.clock.elapsed = int64(f.sum.End())
 		r.plan.pictures, r.plan.joined = f.sum.Video, true
-		r.log.Info("recording goes on", "path", r.pathOfFile())
 		return true
 	}
 	for _, typ := range []uint8{flv.TypeVideo, flv.TypeAudio} {
@@ -103,7 +102,16 @@ func (r *recording) disk(call func() error) {
 	if err != nil {
 		r.failed(r.pathOfFile(), err)
 		r.end()
-	} else if r.trouble.errors > 0 && r.file.sum.Frames > 0 {
+		return
+	}
+	if !r.file.grown() {
+		return
+	}
+	if r.file.continued > 0 && !r.file.said {
+		r.file.said = true
+		r.log.Info("recording goes on", "path", r.pathOfFile())
+	}
+	if r.trouble.errors > 0 {
 		r.log.Info("recording again", "path", r.pathOfFile(), "errors", r.trouble.errors, "lost", r.trouble.frames)
 		if r.trouble.missed > 0 { // pictures that waited for a keyframe while there was sound
 			r.file.missed, r.file.missedFor = r.file.missed+r.trouble.missed, r.trouble.last
@@ -176,6 +184,8 @@ func (r *recording) end() {
 	r.file, r.waitKey = nil, r.turn.settings.WaitKeyframe
 	m := f.mark(who, heard)
 	switch {
+	case to.name != "" && !f.grown(): // it is as it was announced
+		r.trouble.missed += f.lost + f.missed
 	case to.name != "":
 		log := r.log
 		if m.Error != "" {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"srs/conf"
 	"srs/flv"
 )
 
@@ -109,12 +110,15 @@ func TestRemovedAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestNoSpace runs in a process of its own whose files cannot grow beyond a
+// fileLimit is the size beyond which files cannot grow in limited.
+const fileLimit = 300_001
+
+// limited runs a test in a process of its own whose files cannot grow beyond a
 // size: a write that is cut short in the middle of a tag, as by a full disk.
-func TestNoSpace(t *testing.T) {
-	const limit = 300_001
+func limited(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
 	if os.Getenv("DVR_TEST_LIMIT") == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestNoSpace$", "-test.v")
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 		cmd.Env = append(os.Environ(), "DVR_TEST_LIMIT=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, out)
@@ -122,24 +126,58 @@ func TestNoSpace(t *testing.T) {
 		return
 	}
 	signal.Ignore(unix.SIGXFSZ)
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: fileLimit, Max: fileLimit}); err != nil {
 		t.Fatal(err)
 	}
-	frame := func(i int) flv.Tag {
-		tag := inter(uint32(i) * 40)
-		if i%25 == 0 {
-			tag = key(uint32(i) * 40)
-		}
-		tag.Data = append(tag.Data, make([]byte, 1000)...)
-		return tag
+	synctest.Test(t, test)
+}
+
+// fatFrame is a frame of a kilobyte, of 25 a second.
+func fatFrame(i int) flv.Tag {
+	tag := inter(uint32(i) * 40)
+	if i%25 == 0 {
+		tag = key(uint32(i) * 40)
 	}
-	synctest.Test(t, func(t *testing.T) {
+	tag.Data = append(tag.Data, make([]byte, 1000)...)
+	return tag
+}
+
+// TestAppendNoSpace: a full file that is tried again and again is announced once,
+// and the rest is said at the end.
+func TestAppendNoSpace(t *testing.T) {
+	limited(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		f := s.start("x")
+		f.send(videoHeader)
+		const frames = 1300
+		for i := range frames {
+			f.send(fatFrame(i))
+			time.Sleep(40 * time.Millisecond) // of the bubble
+		}
+		f.unpublish()
+		ev := s.events()
+		if len(ev) != 2 || ev[0].Size == 0 || ev[1].Size != 0 {
+			t.Fatalf("%+v\n%s", ev, s.log())
+		}
+		if got := len(s.read(ev[0]).tags) - 1; got+lostIn(ev[0].Error)+lostIn(ev[1].Error) != frames {
+			t.Errorf("%d frames, %q, %q", got, ev[0].Error, ev[1].Error)
+		}
+		if n := strings.Count(s.log(), "\n"); n != 2 { // the error, and recorded
+			t.Errorf("%d lines\n%s", n, s.log())
+		}
+		s.wantFiles("x.flv")
+	})
+}
+
+// TestNoSpace: what is written is whole tags, and the next file begins at once.
+func TestNoSpace(t *testing.T) {
+	limited(t, func(t *testing.T) {
 		s := newSite(t, "[stream].flv")
 		f := s.start("x")
 		f.send(videoHeader)
 		const frames = 1300
 		for i := range frames {
-			f.send(frame(i))
+			f.send(fatFrame(i))
 			time.Sleep(40 * time.Millisecond) // of the bubble
 		}
 		f.unpublish()
@@ -159,13 +197,13 @@ func TestNoSpace(t *testing.T) {
 					t.Fatalf("file %d: tag %d at %d", i, j, tag.Timestamp)
 				}
 			}
-			if p.size > limit || ev.Size != p.size {
+			if p.size > fileLimit || ev.Size != p.size {
 				t.Errorf("file %d has %d bytes", i, p.size)
 			}
 			if full := i < len(events)-1; full != (ev.Error != "") && i == 0 || full && !strings.Contains(ev.Error, "file too large: ") {
 				t.Errorf("file %d: error %q", i, ev.Error)
 			}
-			if i == 0 && len(p.tags)-1 < (limit-40_000)/1022 {
+			if i == 0 && len(p.tags)-1 < (fileLimit-40_000)/1022 {
 				t.Errorf("the first file has %d frames only", len(p.tags)-1)
 			}
 		}
