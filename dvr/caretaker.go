@@ -47,6 +47,7 @@ func (r *Recorder) care() {
 			if now.Sub(mended) >= retryAfter {
 				mended = now
 				r.mendAgain()
+				r.rememberAgain()
 			}
 		}
 	}
@@ -117,32 +118,49 @@ func (r *Recorder) mendAgain() {
 // where recordings go now and where they went before.
 func (r *Recorder) repairAll() {
 	begun, n := time.Now(), 0
-	before, err := r.origins.load()
-	if err != nil {
-		r.Log.Error("leftovers are looked for only where dvr_path leads now", "path", r.origins.file, "error", err.Error())
-	}
+	r.origins.load()
 	list := r.patterns()
+	var undone []pattern // of the list
 	for _, p := range list {
-		_, err := r.repairBelow(&p, &n)
+		all, err := r.repairBelow(&p, &n)
+		if !all || err != nil {
+			undone = append(undone, p)
+		}
 		if err != nil && !errors.Is(err, errStopped) {
 			r.Log.Error("leftovers cannot be looked for", "path", p.root, "error", err.Error())
 		}
 	}
-	var still []origin // there may be more
+	r.repairBefore(list, undone, &n)
+	if n > 0 {
+		r.Log.Info("leftovers looked at", "files", n, "took", time.Since(begun).Round(time.Millisecond).String())
+	}
+}
+
+// repairBefore does so where recordings went before, but for the patterns that
+// have been done, and remembers where more is to be done.
+func (r *Recorder) repairBefore(tried, undone []pattern, n *int) {
+	before, err := r.origins.before(r.closing)
+	switch {
+	case errors.Is(err, errStopped):
+		return
+	case err != nil:
+		r.Log.Error("leftovers are looked for only where dvr_path leads now", "path", r.origins.file, "error", err.Error())
+	}
+	var still []origin
 	for _, o := range before {
 		p := r.patternOf(o)
-		if len(addPattern(list, p)) == len(list) {
-			continue // it has been done, and is remembered when something is recorded
+		if len(addPattern(tried, p)) == len(tried) {
+			if len(addPattern(undone, p)) == len(undone) {
+				still = append(still, o)
+			}
+			continue // if all has been done it is remembered when something is recorded
 		}
-		if all, err := r.repairBelow(&p, &n); err != nil || !all {
+		if all, err := r.repairBelow(&p, n); err != nil || !all {
 			still = append(still, o)
 		}
 	}
-	if err := r.origins.keep(still); err != nil {
+	if err := r.origins.keep(still, r.closing); err != nil && !errors.Is(err, errStopped) {
 		r.Log.Warn("former places of recordings are not forgotten", "path", r.origins.file, "error", err.Error())
-	}
-	if n > 0 {
-		r.Log.Info("leftovers looked at", "files", n, "took", time.Since(begun).Round(time.Millisecond).String())
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Bounds of what is remembered: the newest templates, of what their file may have.
@@ -28,50 +30,96 @@ type origin struct {
 	Cwd   string `json:"cwd"` // where a relative path begins
 }
 
-// origins are those of a Recorder.
+// origins are those of a Recorder. The disk that the file is on may hang: nothing
+// waits for it but goroutines of its own.
 type origins struct {
-	file string // empty: nothing is remembered
+	// Static before the first use.
+	file string                            // empty: nothing is remembered
+	read func(file string) ([]byte, error) // nil: readSmall
+
+	loading sync.Once
+	loaded  chan struct{} // made by load; closed when old is what the file says
+	failed  error         // static from then on
 
 	writing sync.Mutex // the file is written; comes before mu, and is the only one held meanwhile
 
 	// Guarded by mu.
-	mu   sync.Mutex
-	ours []origin // those recorded to since the start
-	old  []origin // those of servers before, as long as they are needed
+	mu    sync.Mutex
+	ours  []origin // those recorded to since the start
+	old   []origin // those of servers before, as long as they are needed
+	stale bool     // the file has not got them all
 }
 
-// load reads what the server before has left.
-func (o *origins) load() ([]origin, error) {
-	if o.file == "" {
-		return nil, nil
+// load has read, once, what the server before has left, and says when it is there.
+func (o *origins) load() <-chan struct{} {
+	o.loading.Do(func() {
+		o.loaded = make(chan struct{})
+		go func() { // where the disk never answers it ends with the process
+			defer close(o.loaded)
+			if o.file != "" {
+				o.failed = o.fill()
+			}
+		}()
+	})
+	return o.loaded
+}
+
+// fill is load on the disk.
+func (o *origins) fill() error {
+	read := o.read
+	if read == nil {
+		read = readSmall
 	}
+	text, err := read(o.file)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f, err := os.Open(o.file)
-	if err != nil {
-		return nil, ignore(err, fs.ErrNotExist)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxOriginFile))
 	for line := range bytes.Lines(text) {
 		var one origin
 		if json.Unmarshal(line, &one) == nil && one.Path != "" && !slices.Contains(o.old, one) {
 			o.old = append(o.old, one)
 		}
 	}
-	return slices.Clone(o.old), err
+	return ignore(err, fs.ErrNotExist)
+}
+
+// readSmall reads a file that is one: a pipe is not waited for.
+func readSmall(file string) ([]byte, error) {
+	if info, err := os.Lstat(file); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: file, Err: errNotRegular}
+	}
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxOriginFile))
+}
+
+// before gives what the server before has left, when that is read.
+func (o *origins) before(stop <-chan struct{}) ([]origin, error) {
+	select {
+	case <-o.load():
+	case <-stop:
+		return nil, errStopped
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.old), o.failed
 }
 
 // keep forgets the old ones but these.
-func (o *origins) keep(these []origin) error {
+func (o *origins) keep(these []origin, stop <-chan struct{}) error {
 	o.mu.Lock()
 	same := len(these) == len(o.old)
 	o.old = these
+	o.stale = o.stale || !same
 	o.mu.Unlock()
 	if same {
 		return nil
 	}
-	return o.write()
+	return o.write(stop)
 }
 
 // enter notes one, and says whether the file has to be written for it.
@@ -85,15 +133,31 @@ func (o *origins) enter(one origin) (fresh bool) {
 		return false
 	}
 	o.ours = append(o.ours, one)
-	return !slices.Contains(o.old, one)
+	fresh = !slices.Contains(o.old, one)
+	o.stale = o.stale || fresh
+	return fresh
 }
 
-// write replaces the file, durably.
-func (o *origins) write() error {
+// due says whether the file has to be written once more.
+func (o *origins) due() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stale
+}
+
+// write replaces the file, durably, once it is known what is in it.
+func (o *origins) write(stop <-chan struct{}) error {
+	select {
+	case <-o.load():
+	case <-stop:
+		return errStopped
+	}
 	o.writing.Lock()
 	defer o.writing.Unlock()
 	o.mu.Lock()
-	all := slices.Concat(o.old, o.ours)
+	all := slices.DeleteFunc(slices.Clone(o.old), func(one origin) bool { return slices.Contains(o.ours, one) })
+	all = append(all, o.ours...)
+	o.stale = false
 	o.mu.Unlock()
 	var text []byte
 	for _, one := range all[max(0, len(all)-maxOrigins):] {
@@ -103,10 +167,25 @@ func (o *origins) write() error {
 		}
 		text = append(append(text, line...), '\n')
 	}
-	if err := os.MkdirAll(filepath.Dir(o.file), 0o700); err != nil {
+	err := replaceFile(o.file, text)
+	if err != nil {
+		o.mu.Lock()
+		o.stale = true
+		o.mu.Unlock()
+	}
+	return err
+}
+
+// replaceFile gives a file another content. After a power cut it has the one or
+// the other.
+func replaceFile(file string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(o.file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := os.Remove(file + ".new"); ignore(err, fs.ErrNotExist) != nil {
+		return err
+	}
+	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -114,7 +193,14 @@ func (o *origins) write() error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(o.file+".new", o.file)
+	if err := os.Rename(file+".new", file); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // remember notes where a recording is begun. That it cannot be noted does not
@@ -125,8 +211,20 @@ func (r *Recorder) remember(vhost, template string) {
 		return
 	}
 	r.running.Go(func() {
-		if err := r.origins.write(); err != nil {
-			r.Log.Warn("what a crash leaves here is found only while dvr_path stays as it is", "vhost", vhost, "path", template, "error", err.Error())
+		if err := r.origins.write(r.closing); err != nil && !errors.Is(err, errStopped) {
+			r.Log.Warn("what a crash leaves here is found only while dvr_path stays as it is", "vhost", vhost, "path", template, "error", err.Error(), "retry", retryAfter)
+		}
+	})
+}
+
+// rememberAgain tries what could not be noted. It is said when that works.
+func (r *Recorder) rememberAgain() {
+	if !r.origins.due() {
+		return
+	}
+	r.running.Go(func() {
+		if r.origins.write(r.closing) == nil {
+			r.Log.Info("places of recordings are noted again", "path", r.origins.file)
 		}
 	})
 }

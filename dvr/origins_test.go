@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -93,11 +94,127 @@ func TestOriginsBounded(t *testing.T) {
 			t.Errorf("%d is not new once", i)
 		}
 	}
-	if err := o.write(); err != nil {
+	if err := o.write(nil); err != nil {
 		t.Fatal(err)
 	}
 	next := origins{file: o.file}
-	if all, err := next.load(); err != nil || len(all) != maxOrigins || all[0].Path != "10" {
+	if all, err := next.before(nil); err != nil || len(all) != maxOrigins || all[0].Path != "10" {
 		t.Errorf("%d, %v: %+v", len(all), err, all[0])
 	}
+}
+
+// TestOriginsOnce: what was recorded to before and is again counts once.
+func TestOriginsOnce(t *testing.T) {
+	o := origins{file: t.TempDir() + "/state/recordings"}
+	for i := range maxOrigins {
+		o.enter(origin{"v", fmt.Sprint(i), "/"})
+	}
+	if err := o.write(nil); err != nil {
+		t.Fatal(err)
+	}
+	o = origins{file: o.file}
+	before, err := o.before(nil)
+	for _, one := range before[100:] {
+		if o.enter(one) {
+			t.Fatal("one that is in the file is new")
+		}
+	}
+	if err := errors.Join(err, o.write(nil)); err != nil {
+		t.Fatal(err)
+	}
+	o = origins{file: o.file}
+	if all, err := o.before(nil); err != nil || len(all) != maxOrigins || all[0].Path != "0" {
+		t.Errorf("%d, %v", len(all), err)
+	}
+}
+
+// TestOriginsHang: a file that nobody can read keeps nothing from being recorded,
+// nor from being repaired, and nothing in it is lost.
+func TestOriginsHang(t *testing.T) {
+	const line = `{"vhost":"v","dvr_path":"/nowhere/at/all/[stream].flv","cwd":"/"}` + "\n"
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := remembering(t, dir, "rec/[app]/[stream].flv")
+		leftover := left(t, s, "x", key(0), inter(40))
+		write(t, dir+"/rec/live/y.flv.tmp", leftover)
+		write(t, dir+"/state/recordings", line)
+
+		s = remembering(t, dir, "rec/[app]/[stream].flv")
+		answer := make(chan struct{})
+		s.origins.read = func(file string) ([]byte, error) { <-answer; return readSmall(file) }
+		s.run()
+		f := s.start("z")
+		f.send(key(0), inter(40))
+		f.unpublish()
+		if n := len(s.events()); n != 3 { // of x once more, as its mark is still there
+			t.Errorf("%d events\n%s", n, s.log())
+		}
+		wantText(t, dir+"/state/recordings", line)
+		close(answer)
+		synctest.Wait()
+		wantText(t, dir+"/state/recordings", line+fmt.Sprintf(`{"vhost":"v","dvr_path":"rec/[app]/[stream].flv","cwd":%q}`+"\n", dir))
+
+		// Closing waits for nobody who waits for it.
+		s = remembering(t, dir, "rec/[stream].flv")
+		answer = make(chan struct{})
+		s.origins.read = func(file string) ([]byte, error) { <-answer; return nil, nil }
+		s.Start()
+		f = s.start("z")
+		f.send(key(0))
+		f.unpublish()
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		close(answer)
+	})
+}
+
+// TestOriginsPipe: what is no file is not waited for, and replaced.
+func TestOriginsPipe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := remembering(t, dir, "rec/[stream].flv")
+		write(t, dir+"/state/x", "")
+		for _, name := range []string{"recordings", "recordings.new"} {
+			if err := mkfifo(dir + "/state/" + name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.run()
+		f := s.start("z")
+		f.send(key(0))
+		f.unpublish()
+		if ev := s.only(); ev.File != "rec/z.flv" || !strings.Contains(s.log(), "not a regular file") {
+			t.Errorf("%+v\n%s", ev, s.log())
+		}
+		wantText(t, dir+"/state/recordings", fmt.Sprintf(`{"vhost":"v","dvr_path":"rec/[stream].flv","cwd":%q}`+"\n", dir))
+	})
+}
+
+// TestOriginsAgain: the place of a disk that is not mounted at a start is
+// remembered, although dvr_path leads there; what could not be noted is later.
+func TestOriginsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		line := fmt.Sprintf(`{"vhost":"v","dvr_path":"rec/[stream].flv","cwd":%q}`+"\n", dir)
+		write(t, dir+"/state/recordings", line)
+		s := remembering(t, dir, "rec/[stream].flv")
+		s.run()
+		synctest.Wait()
+		wantText(t, dir+"/state/recordings", line)
+
+		dir = t.TempDir()
+		s = remembering(t, dir, "rec/[stream].flv")
+		write(t, dir+"/state", "a file")
+		s.run()
+		f := s.start("x")
+		f.send(key(0), inter(40))
+		f.unpublish()
+		if err := os.Remove(dir + "/state"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(retryAfter + careEvery) // of the bubble
+		synctest.Wait()
+		wantText(t, dir+"/state/recordings", strings.ReplaceAll(line, line[strings.Index(line, `"cwd"`):], fmt.Sprintf(`"cwd":%q}`+"\n", dir)))
+	})
 }
