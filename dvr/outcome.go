@@ -51,13 +51,14 @@ func (r *recording) open(at uint32) bool {
 	if s.Plan == planAppend {
 		owner = who.owner()
 	}
+	r.prologue.begin()
 	var f *file
 	var err error
 	dir := r.recorder.dir(want.root)
 	r.recorder.remember(p.Vhost, s.Path)
 	r.recorder.turnover(dir, func() {
 		if s.Plan == planAppend {
-			f, err = continueFile(dir, want, r.prologue.fits, who, s.Sync)
+			f, err = continueFile(dir, want, r.fits, who, s.Sync)
 		}
 		if f == nil && err == nil {
 			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note(), owner), s.Sync)
@@ -81,7 +82,7 @@ func (r *recording) open(at uint32) bool {
 		return true
 	}
 	for _, typ := range []uint8{flv.TypeVideo, flv.TypeAudio} {
-		for _, h := range r.prologue.of(typ) {
+		for _, h := range r.headers(typ) {
 			f.append(h, r.now)
 		}
 	}

@@ -99,8 +99,28 @@ func (p *plan) cuts(f live.Frame, age int64) bool {
 
 // A prologue is what a file begins with: the newest metadata and headers.
 type prologue struct {
-	metadata []byte    // the newest body that can be read
-	headers  []flv.Tag // the newest of each track and kind, in the order they came
+	metadata []byte   // the newest body that can be read
+	headers  []header // the newest of each track and kind, in the order they came
+}
+
+// A header is one that the publish has sent, or the one before it that began the
+// file: no other file begins with that.
+type header struct {
+	flv.Tag
+	former bool
+}
+
+// former is told of a publish that continues the file.
+func (p *prologue) former() {
+	p.metadata = nil
+	for i := range p.headers {
+		p.headers[i].former = true
+	}
+}
+
+// begin is told of a new file.
+func (p *prologue) begin() {
+	p.headers = slices.DeleteFunc(p.headers, func(h header) bool { return h.former })
 }
 
 // script takes a data message. A file has one onMetaData, its first tag: one
@@ -124,6 +144,7 @@ func (p *prologue) remember(f live.Frame) (differs bool) {
 	track := flv.Track(f.Type, f.Data)
 	for i, h := range p.headers {
 		if h.Type == f.Type && flv.Track(h.Type, h.Data) == track && flv.Sniff(h.Type, h.Data) == f.Info {
+			p.headers[i].former = false
 			if bytes.Equal(h.Data, f.Data) {
 				return false
 			}
@@ -132,22 +153,32 @@ func (p *prologue) remember(f live.Frame) (differs bool) {
 		}
 	}
 	if len(p.headers) < maxHeaders {
-		p.headers = append(p.headers, flv.Tag{Type: f.Type, Data: bytes.Clone(f.Data)})
+		p.headers = append(p.headers, header{Tag: flv.Tag{Type: f.Type, Data: bytes.Clone(f.Data)}})
 	}
 	return false
 }
 
-// fits says whether frames that need these headers can follow in a file.
-func (p *prologue) fits(res *flv.Resumed) bool {
+// of gives the headers of a media type that frames of a codec need; 0: of any.
+func (p *prologue) of(typ uint8, codec uint32) (headers []flv.Tag) {
 	for _, h := range p.headers {
+		its := flv.Codec(typ, h.Data)
+		other := its != 0 && codec != 0 && its != codec && flv.Track(typ, h.Data) == 0 && flv.Sniff(typ, h.Data).Header()
+		if h.Type == typ && !h.former && !other { // the codec may come back, and its header with it or not
+			headers = append(headers, h.Tag)
+		}
+	}
+	return headers
+}
+
+// headers are those that the next frames of a media type need.
+func (r *recording) headers(typ uint8) []flv.Tag { return r.prologue.of(typ, r.plan.codecs[typ&1]) }
+
+// fits says whether the next frames can follow in a file.
+func (r *recording) fits(res *flv.Resumed) bool {
+	for _, h := range slices.Concat(r.headers(flv.TypeVideo), r.headers(flv.TypeAudio)) {
 		if !slices.ContainsFunc(res.Headers, func(o flv.Tag) bool { return o.Type == h.Type && bytes.Equal(o.Data, h.Data) }) {
 			return false
 		}
 	}
 	return true
-}
-
-// of gives the headers of a media type.
-func (p *prologue) of(typ uint8) []flv.Tag {
-	return slices.DeleteFunc(slices.Clone(p.headers), func(h flv.Tag) bool { return h.Type != typ })
 }

@@ -116,6 +116,8 @@ func TestSegments(t *testing.T) {
 		{"another codec, also in a session", nil, []flv.Tag{videoHeader, key(0), inter(40), hevc(0x90, 1), at(hevc(0x91, 0, 0, 0, 9), 80), at(hevc(0xa1, 0, 0, 0, 9), 120)},
 			"h0 k0 p40 | e0 e0 e40"},
 		{"another codec without headers", nil, []flv.Tag{mp3(0), mp3(26), audioHeader, audio(52)}, "m0 m26 | h0 a0"},
+		{"another codec that has none", nil, []flv.Tag{audioHeader, audio(0), audio(23), mp3(46), mp3(72)}, "h0 a0 a23 | m0 m26"},
+		{"another codec that has none, and back", nil, []flv.Tag{audioHeader, audio(0), audio(23), mp3(46), mp3(72), audio(98)}, "h0 a0 a23 | m0 m26 | h0 a0"},
 		{"a jump backwards", segments(60), []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
 		{"a jump backwards, mended in a session", nil, []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 k80 p120"},
 		{"a jump backwards, not mended", jitter(conf.JitterZero), []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
@@ -260,6 +262,33 @@ func TestReconnectGrace(t *testing.T) {
 		begun := time.Now()
 		if err := s.Close(t.Context()); err != nil || time.Since(begun) > time.Second || len(s.events()) != 3 {
 			t.Errorf("%v after %v, %d events", err, time.Since(begun), len(s.events()))
+		}
+	})
+}
+
+// TestReconnectGraceHeaders: files that begin in a publish have what it has sent,
+// and nothing of the one before.
+func TestReconnectGraceHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", segments(1), func(d *conf.DVR) { d.ReconnectGrace = 10 * time.Second })
+		f := s.start("x")
+		f.send(metadata(amf0.Property{Key: "audiocodecid", Value: 10.0}), videoHeader, audioHeader, key(0), audio(0), inter(40))
+		f.unpublish()
+		f = s.start("x")
+		f.send(videoHeader, key(0), inter(500), key(1000), inter(1040))
+		f.unpublish()
+		time.Sleep(10*time.Second + flushAfter) // of the bubble
+		synctest.Wait()
+		ev := s.events()
+		if len(ev) != 2 {
+			t.Fatalf("%+v", ev)
+		}
+		first, second := s.read(ev[0]), s.read(ev[1])
+		if got := times([]parsed{first, second}); got != "h0 h0 k0 a0 p40 h80 k80 p580 | h0 k0 p40" {
+			t.Error(got)
+		}
+		if _, told := second.properties["audiocodecid"]; !first.audio || second.audio || told {
+			t.Errorf("flags of sound %v, %v; metadata %v", first.audio, second.audio, second.properties)
 		}
 	})
 }

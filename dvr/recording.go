@@ -177,7 +177,7 @@ func (r *recording) take(f live.Frame) {
 	}
 	if frame && r.unsaid[f.Type&1] {
 		r.unsaid[f.Type&1] = false
-		for _, h := range r.prologue.of(f.Type) {
+		for _, h := range r.headers(f.Type) {
 			h.Timestamp = at
 			r.file.append(h, r.now)
 		}
@@ -202,14 +202,14 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 
 // cut ends the file in front of a frame that begins the next one. Sound that
 // belongs to the time before that frame and comes behind it is to keep its time,
-// so the next file begins where the sound goes on.
+// so the next file begins where the sound goes on, if this publish has any.
 func (r *recording) cut(at uint32) {
 	f := r.file
 	r.end()
 	r.waitKey = false // nothing was skipped
 	r.lead = 0
 	sound, ok := f.sum.Next(flv.TypeAudio)
-	if lead := r.clock.elapsedAt(at) - int64(sound); ok && r.turn.settings.TimeJitter != conf.JitterOff {
+	if lead := r.clock.elapsedAt(at) - int64(sound); ok && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
 		r.lead = max(0, min(lead, maxLead))
 	}
 }

@@ -89,6 +89,7 @@ func (r *recording) begin(t turn) {
 	if r.file != nil {
 		start = r.line.Newest() + rejoinStep
 		r.plan.joined = true
+		r.prologue.former()
 		r.log.Info("recording goes on", "path", r.pathOfFile(), "publisher", t.publisher.ClientID)
 	} else {
 		r.prologue, r.plan = prologue{}, plan{}
