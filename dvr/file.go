@@ -53,6 +53,7 @@ type file struct {
 	sum      flv.Summary // of those tags
 	lost     int         // frames that were appended and never written
 	gaps     int         // times that the disk was slower than the stream
+	skipped  int         // frames, then
 	err      error       // the first
 }
 
@@ -266,6 +267,8 @@ func (f *file) mark(who facts, heard bool) mark {
 	return mark{facts: who, heard: heard, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall()}
 }
 
+const slowDisk = "slow disk"
+
 // shortfall says what a file lacks, empty for nothing.
 func (f *file) shortfall() string {
 	var what []string
@@ -278,7 +281,7 @@ func (f *file) shortfall() string {
 		what = append(what, cause(f.err))
 	}
 	if f.gaps > 0 {
-		what = append(what, fmt.Sprintf("slow disk: %d gaps", f.gaps))
+		what = append(what, fmt.Sprintf("%s: %d gaps, %d frames lost", slowDisk, f.gaps, f.skipped))
 	}
 	return strings.Join(what, "; ")
 }

@@ -146,7 +146,9 @@ func TestOriginsHang(t *testing.T) {
 		f := s.start("z")
 		f.send(key(0), inter(40))
 		f.unpublish()
-		if n := len(s.events()); n != 3 { // of x once more, as its mark is still there
+		// Of x once more, as its mark is still there, and of z perhaps: it ends
+		// while marks are looked for.
+		if n := len(s.events()); n != 3 && n != 4 {
 			t.Errorf("%d events\n%s", n, s.log())
 		}
 		wantText(t, dir+"/state/recordings", line)

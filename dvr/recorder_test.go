@@ -42,7 +42,7 @@ func (f *feed) Poll() (live.Frame, bool, error) {
 		f.frames = f.frames[1:]
 		return frame, true, nil
 	case f.ended:
-		return live.Frame{Gap: f.short}, false, io.EOF
+		return live.Frame{Gap: f.short, Skipped: 5}, false, io.EOF
 	}
 	return live.Frame{}, false, nil
 }
@@ -66,9 +66,9 @@ func (f *feed) send(tags ...flv.Tag) {
 	}
 }
 
-// gap publishes a tag behind skipped ones.
+// gap publishes a tag behind seven skipped ones.
 func (f *feed) gap(t flv.Tag) {
-	f.add(live.Frame{Tag: t, Raw: t.Timestamp, Info: flv.Sniff(t.Type, t.Data), Gap: true})
+	f.add(live.Frame{Tag: t, Raw: t.Timestamp, Info: flv.Sniff(t.Type, t.Data), Gap: true, Skipped: 7})
 }
 
 // unpublish ends the publish and waits until the recording has done with it.

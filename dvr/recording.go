@@ -111,7 +111,7 @@ func (r *recording) drain() (more, ended bool) {
 		switch {
 		case err == io.EOF:
 			if f.Gap {
-				r.slow()
+				r.slow(f.Skipped)
 			}
 			return false, true
 		case err != nil: // a reader has no other errors
@@ -215,10 +215,16 @@ func (r *recording) cut(at uint32) {
 }
 
 // slow notes that the disk was so slow that frames were skipped.
-func (r *recording) slow() {
-	if r.file == nil {
+func (r *recording) slow(skipped int) {
+	if r.file == nil { // that could not be opened
+		if r.trouble.missed == 0 && r.trouble.last == "" {
+			r.trouble.last = slowDisk
+		}
+		r.trouble.frames += skipped
+		r.trouble.missed += skipped
 		return
 	}
+	r.file.skipped += skipped
 	if r.file.gaps++; r.file.gaps == 1 {
 		r.log.Warn("recording has a gap", "reason", "the disk is slower than the stream", "path", r.pathOfFile())
 	}
@@ -227,7 +233,7 @@ func (r *recording) slow() {
 // gap goes on behind frames that were skipped: video at a keyframe, time as it
 // did in the stream.
 func (r *recording) gap(f live.Frame) {
-	r.slow()
+	r.slow(f.Skipped)
 	r.waitKey = r.turn.settings.WaitKeyframe
 	if mode := timeMode(r.turn.settings.TimeJitter); mode == live.TimeFull {
 		// A step of more than ten seconds is no jump of the encoder here.

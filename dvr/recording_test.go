@@ -243,7 +243,7 @@ func TestGap(t *testing.T) {
 			ev := s.only()
 			wantTags(t, s.read(ev).tags, videoHeader, audioHeader, key(0), audio(10), inter(40),
 				audio(30_010), key(30_080), inter(30_120), audio(40_000), key(40_040))
-			if ev.Error != "slow disk: 2 gaps" {
+			if ev.Error != "slow disk: 2 gaps, 14 frames lost" {
 				t.Errorf("error %q", ev.Error)
 			}
 			if got := strings.Count(s.log(), "gap"); got < 1 || got > 2 { // the line, and the reason of the last one
@@ -261,7 +261,7 @@ func TestGapAtEnd(t *testing.T) {
 		f.send(key(0), inter(40))
 		f.short = true
 		f.unpublish()
-		if ev := s.only(); ev.Error != "slow disk: 1 gaps" || !strings.Contains(s.log(), "recording has a gap") {
+		if ev := s.only(); ev.Error != "slow disk: 1 gaps, 5 frames lost" || !strings.Contains(s.log(), "recording has a gap") {
 			t.Errorf("error %q, log\n%s", ev.Error, s.log())
 		}
 	})
@@ -276,7 +276,7 @@ func TestGapAtStart(t *testing.T) {
 		f.send(key(30_040), inter(30_080))
 		f.unpublish()
 		wantTags(t, s.read(s.only()).tags, at(key(30_040), 0), at(inter(30_080), 40))
-		if ev := s.only(); ev.Error != "" {
+		if ev := s.only(); ev.Error != "before it: slow disk: 7 frames lost" {
 			t.Errorf("error %q", ev.Error)
 		}
 	})

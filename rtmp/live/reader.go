@@ -15,6 +15,7 @@ type Frame struct {
 	Raw     uint32   // time as published
 	Info    flv.Info // what the first bytes tell
 	Gap     bool     // tags before this one were passed over: the reader lagged
+	Skipped int      // so many
 }
 
 // Reader gives the tags of one publication, from its first to its last, to a
@@ -32,6 +33,7 @@ type Reader struct {
 	behind  int64      // bytes, as counted in lag
 	pos     position   // no block: the end
 	gap     bool
+	skipped int      // tags, behind the last that was given out
 	headers []header // in force behind a gap, to be given out first
 }
 
@@ -130,11 +132,11 @@ func (r *Reader) Poll() (Frame, bool, error) {
 		r.takeBack()
 	}
 	if r.pos.block == nil {
-		return Frame{Gap: r.gap}, false, io.EOF
+		return Frame{Gap: r.gap, Skipped: r.skipped}, false, io.EOF
 	}
 	ok := r.pos.step()
 	if r.pos.block.epoch != r.epoch {
-		return Frame{Gap: r.gap}, false, io.EOF
+		return Frame{Gap: r.gap, Skipped: r.skipped}, false, io.EOF
 	}
 	if !ok {
 		r.countLocked(0)
@@ -144,8 +146,8 @@ func (r *Reader) Poll() (Frame, bool, error) {
 	if len(r.headers) > 0 {
 		h := r.headers[0]
 		r.headers = r.headers[1:]
-		f := Frame{Tag: flv.Tag{Type: h.typ, Timestamp: e.line, Data: h.body}, Raw: e.raw, Info: h.info, Gap: r.gap}
-		r.gap = false
+		f := Frame{Tag: flv.Tag{Type: h.typ, Timestamp: e.line, Data: h.body}, Raw: e.raw, Info: h.info, Gap: r.gap, Skipped: r.skipped}
+		r.gap, r.skipped = false, 0
 		return f, true, nil
 	}
 	data, whole := r.pos.block.payload(r.pos.entry)
@@ -157,8 +159,8 @@ func (r *Reader) Poll() (Frame, bool, error) {
 		r.lent = r.pos.block.retain()
 	}
 	r.pos.entry++
-	f := Frame{Tag: flv.Tag{Type: e.typ, Timestamp: e.line, Data: data}, Raw: e.raw, Info: e.info, Gap: r.gap}
-	r.gap = false
+	f := Frame{Tag: flv.Tag{Type: e.typ, Timestamp: e.line, Data: data}, Raw: e.raw, Info: e.info, Gap: r.gap, Skipped: r.skipped}
+	r.gap, r.skipped = false, 0
 	return f, true, nil
 }
 
@@ -177,7 +179,11 @@ func (r *Reader) sweepLocked(newest uint64) {
 		return
 	}
 	if !s.active || s.epoch != r.epoch {
-		r.gap = true
+		end := r.pos.block // of the next one, or its last
+		for next := end.next.Load(); end.epoch == r.epoch && next != nil; next = end.next.Load() {
+			end = next
+		}
+		r.gap, r.skipped = true, r.skipped+int(end.firstSeq-r.pos.seq())
 		r.endLocked() // its publication is over; what is left would cost too much
 		return
 	}
@@ -186,6 +192,7 @@ func (r *Reader) sweepLocked(newest uint64) {
 		to.block.release()
 		to, headers = position{block: m.block.retain(), entry: m.entry}, m.headers
 	}
+	r.skipped += int(to.seq() - r.pos.seq())
 	r.pos.block.release()
 	r.pos, r.gap, r.headers = to, true, nil
 	r.countLocked(int64(newest - to.bytes()))

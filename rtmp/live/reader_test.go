@@ -11,8 +11,8 @@ import (
 	"srs/rtmp/chunk"
 )
 
-// read takes all tags that are there and returns them in words, a gap as "|".
-// One at the end is a word.
+// read takes all tags that are there and returns them in words, in front
+// of the one behind a gap "|" and how many were passed over.
 // end is io.EOF where the publication is over.
 func read(t testing.TB, r *Reader, end error) []string {
 	t.Helper()
@@ -24,13 +24,13 @@ func read(t testing.TB, r *Reader, end error) []string {
 				t.Errorf("the reading ends with %v, want %v", err, end)
 			}
 			if f.Gap {
-				words = append(words, "|")
+				words = append(words, fmt.Sprint("|", f.Skipped))
 			}
 			return words
 		}
 		gap := ""
 		if f.Gap {
-			gap = "|"
+			gap = fmt.Sprint("|", f.Skipped, ":")
 		}
 		if f.Info != flv.Sniff(f.Type, f.Data) {
 			t.Errorf("info %b", f.Info)
@@ -143,8 +143,8 @@ func TestReaderLags(t *testing.T) {
 		words  string
 	}{
 		{"within its bound", 1 << 20, "key@0/0 inter@40/40 key@80/80 inter@120/120 sound@130/130"},
-		{"to the keyframe", 100_000, "|key@80/80 inter@120/120 sound@130/130"},
-		{"to the end", 1000, "|inter@120/120 sound@130/130"},
+		{"to the keyframe", 100_000, "|2:key@80/80 inter@120/120 sound@130/130"},
+		{"to the end", 1000, "|3:inter@120/120 sound@130/130"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			checkLeaks(t)
@@ -167,7 +167,7 @@ func TestReaderGapHasHeaders(t *testing.T) {
 	rd := p.NewReader(NewLag(100_000, 1<<40))
 	write(p, at(0, videoHeader("1")), at(0, audioHeader("1")), at(0, key(40_000)), at(40, inter(40_000)),
 		at(80, videoHeader("2")), at(80, key(40_000)), at(120, inter(40_000)))
-	want(t, read(t, rd, nil), "|audio1@80/80 video2@80/80 key@80/80 inter@120/120")
+	want(t, read(t, rd, nil), "|5:audio1@80/80 video2@80/80 key@80/80 inter@120/120")
 	p.Close()
 	want(t, read(t, rd, io.EOF), "")
 	rd.Close()
@@ -184,7 +184,7 @@ func TestReaderLagsBehindTheNext(t *testing.T) {
 	p.Close()
 	p = start(t, r, usual())
 	write(p, at(0, key(9000)), at(40, inter(9000)))
-	want(t, read(t, rd, io.EOF), "|")
+	want(t, read(t, rd, io.EOF), "|1")
 	rd.Close()
 	p.Close()
 }
