@@ -69,7 +69,31 @@ func (r *Recorder) unmark(before time.Time) {
 	r.mu.Unlock()
 	for _, m := range due {
 		r.disk(m.claim.dir, m.claim.unmark)
+		r.disown(m.claim)
 	}
+}
+
+// A markName is where a mark is.
+type markName struct{ dir, name string }
+
+// own notes that a claim's mark is this process's: it sees to the announcement,
+// and nobody else who finds the mark.
+func (r *Recorder) own(c claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.owned[markName{c.dir, c.name()}] = true
+}
+
+func (r *Recorder) disown(c claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.owned, markName{c.dir, c.name()})
+}
+
+func (r *Recorder) owns(c claim) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.owned[markName{c.dir, c.name()}]
 }
 
 // announce tells of a file, and has its mark removed some time later.
@@ -77,6 +101,7 @@ func (r *Recorder) announce(c claim, ev hook.Event) {
 	r.Tell(ev)
 	r.mu.Lock() // also where nobody is told any more: there may be a mark of before
 	defer r.mu.Unlock()
+	r.owned[markName{c.dir, c.name()}] = true
 	r.marks = append(r.marks, pendingMark{c, time.Now()})
 }
 
@@ -273,6 +298,9 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 // may have got lost with the server.
 func (r *Recorder) announceAgain(p *pattern, name string) {
 	c := claim{dir: p.dir, want: place{p.root, name}}
+	if r.owns(c) {
+		return
+	}
 	var m mark
 	var to place
 	r.disk(p.dir, func() { m, to = c.marked() })

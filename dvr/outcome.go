@@ -173,7 +173,11 @@ func (r *recording) end() {
 	heard := r.recorder.heard(who.Vhost)
 	var to place
 	var err error
+	r.recorder.own(f.claim)
 	r.recorder.turnover(f.claim.dir, func() { to, err = f.complete(who, heard) })
+	if to.name == "" || !f.grown() {
+		defer r.recorder.disown(f.claim)
+	}
 	if err == nil && f.err != nil && before == nil {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}

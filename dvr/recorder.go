@@ -85,6 +85,7 @@ type Recorder struct {
 	byName   map[string]*recording    // those that further publishes may enter, by turn.name
 	active   int                      // recordings that run
 	marks    []pendingMark            // oldest first
+	owned    map[markName]bool        // marks of this process
 	unmended []unmended
 }
 
@@ -99,7 +100,7 @@ func New(o Options) *Recorder {
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
-		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording),
+		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[markName]bool),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
