@@ -19,5 +19,8 @@
 // Likewise a directory that cannot be used at the start (no permission, read-only,
 // no directory): it is tried again (take.go), and taken up when it can be.
 //
+// Files that somebody removes under a running server are put back with the next
+// records (removed.go).
+//
 // The package knows nothing of what the records say.
 package journal

@@ -95,6 +95,7 @@ type Journal struct {
 	lock        *os.File
 	buf         []byte
 	stateFailed bool
+	looked      time.Time
 
 	troubleMu sync.Mutex // held while Trouble is called
 	trouble   bool
@@ -223,12 +224,14 @@ var ErrDamaged = errors.New("the record is damaged")
 func (j *Journal) Read(p Place) ([]byte, error) {
 	f, err := os.Open(name(j.o.Dir, p.Segment))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if err != nil {
+		if f = j.current(p.Segment); f == nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	} else if err != nil {
 		return nil, err
+	} else {
+		defer f.Close()
 	}
-	defer f.Close()
 	b := make([]byte, p.size)
 	switch _, err := f.ReadAt(b, int64(p.offset)); {
 	case errors.Is(err, io.EOF):

@@ -3,7 +3,9 @@ package journal
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -42,7 +44,7 @@ func (j *Journal) write() {
 			}
 		}
 		j.mu.Lock()
-		j.retryAt = time.Time{} // one last try
+		j.retryAt, j.looked = time.Time{}, time.Time{} // one last try
 		j.mu.Unlock()
 		j.writeQueue()
 		j.keepState()
@@ -55,6 +57,12 @@ func (j *Journal) write() {
 // how long to wait.
 func (j *Journal) writeQueue() time.Duration {
 	for {
+		if err := j.look(); err != nil {
+			j.mu.Lock()
+			j.retryAt = time.Now().Add(retryEvery)
+			j.mu.Unlock()
+			j.setTrouble(err)
+		}
 		j.mu.Lock()
 		j.sweepLocked()
 		wait := time.Until(j.retryAt)
@@ -154,7 +162,7 @@ func (j *Journal) create() (*os.File, error) {
 	s := &segment{number: j.number, salt: binary.LittleEndian.Uint32(salt[:]), size: headerSize}
 	j.mu.Unlock()
 	path := name(j.o.Dir, s.number)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +253,7 @@ func (j *Journal) remove() {
 		}
 		j.segments = j.segments[1:]
 		j.mu.Unlock()
-		if err := os.Remove(name(j.o.Dir, s.number)); err != nil {
+		if err := os.Remove(name(j.o.Dir, s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			j.o.Log.Warn("a journal file that is not needed cannot be removed", "error", err.Error())
 		}
 	}
