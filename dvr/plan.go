@@ -70,8 +70,8 @@ func (p *plan) watch(f live.Frame) {
 	if f.Info&(flv.VideoFrame|flv.AudioFrame) == 0 {
 		return
 	}
-	if p.came[i] && int32(f.Raw-p.raw[i]) < -maxStepBack && (p.strict() || p.settings.TimeJitter != conf.JitterFull) {
-		p.change = true // session with full jitter: the time line has mended it
+	if p.came[i] && int32(f.Raw-p.raw[i]) < -maxStepBack && p.strict() && p.settings.TimeJitter == conf.JitterFull {
+		p.change = true // session: the time line has mended it; zero and off: see bridge
 	}
 	p.came[i], p.raw[i] = true, f.Raw
 }

@@ -121,6 +121,28 @@ func TestSegments(t *testing.T) {
 		{"a jump backwards", segments(60), []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
 		{"a jump backwards, mended in a session", nil, []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 k80 p120"},
 		{"a jump backwards, not mended", jitter(conf.JitterZero), []flv.Tag{videoHeader, key(900_000), inter(900_040), key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
+		{"a jump backwards within a group of pictures", jitter(conf.JitterZero),
+			[]flv.Tag{videoHeader, key(900_000), inter(900_050), inter(0), inter(50), key(100), inter(150)}, "h0 k0 p50 p100 p150 | h0 k0 p50"},
+		{"a jump backwards within a group of pictures, the stream's time", jitter(conf.JitterOff),
+			[]flv.Tag{videoHeader, key(900_000), inter(900_050), inter(0), inter(50), key(100), inter(150)}, "h0 k900000 p900050 p900100 p900150 | h0 k100 p150"},
+		{"a jump backwards, segments, zero", both(segments(60), jitter(conf.JitterZero)),
+			[]flv.Tag{videoHeader, key(900_000), inter(900_050), inter(0), inter(50), key(100), inter(150)}, "h0 k0 p50 p100 p150 | h0 k0 p50"},
+		{"a jump backwards of sound and pictures", jitter(conf.JitterZero),
+			[]flv.Tag{videoHeader, key(900_000), audio(900_000), inter(900_050), audio(900_023), inter(0), audio(900_046), inter(50), audio(2), inter(100), audio(25), key(150), audio(148), audio(171)},
+			"h0 k0 a0 p50 a23 p100 a46 p150 a102 p200 a125 | h0 k102 a100 a123"},
+		{"a jump backwards at a keyframe, and sound from before it", jitter(conf.JitterZero),
+			[]flv.Tag{videoHeader, key(900_000), audio(900_000), inter(900_050), audio(900_023), key(0), audio(900_046), inter(50), audio(20), audio(43), key(100)},
+			"h0 k0 a0 p50 a23 | h0 k54 a0 p104 a74 a97 k154"},
+		{"a jump backwards at a keyframe, and sound from before it, the stream's time", jitter(conf.JitterOff),
+			[]flv.Tag{videoHeader, key(900_000), audio(900_000), inter(900_050), key(0), audio(900_023), inter(50), audio(20), key(100), audio(100)},
+			"h0 k900000 a900000 p900050 | h0 k0 a900023 p50 a900063 | h0 k100 a100"},
+		{"one picture of a wrong time", jitter(conf.JitterZero),
+			[]flv.Tag{videoHeader, key(10_000), audio(10_000), inter(5000), audio(10_023), inter(10_040), audio(10_046), key(10_080), audio(10_069), inter(10_120)},
+			"h0 k0 a0 p40 a23 p40 a46 | h0 k11 a0 p51"},
+		{"two jumps backwards, and pictures alone", jitter(conf.JitterZero),
+			[]flv.Tag{videoHeader, key(900_000), inter(900_050), inter(500_000), inter(500_050), inter(0), inter(50), key(100)}, "h0 k0 p50 p100 p150 p200 p250 | h0 k0"},
+		{"a header behind a jump backwards", jitter(conf.JitterZero),
+			[]flv.Tag{videoHeader, audioHeader, key(900_000), inter(900_050), inter(0), at(audioHeader, 10), inter(50), key(100)}, "h0 h0 k0 p50 p100 p150 | h0 h0 k0"},
 		{"segments with the stream's time", both(segments(1), jitter(conf.JitterOff)), []flv.Tag{videoHeader, key(5000), inter(5500), key(6000), inter(6500)},
 			"h0 k5000 p5500 | h0 k6000 p6500"},
 		{"real time at a low rate", segments(10), []flv.Tag{videoHeader, key(0), inter(4000), inter(8000), key(12_000), inter(16_000)},
@@ -264,6 +286,31 @@ func TestReconnectGrace(t *testing.T) {
 			t.Errorf("%v after %v, %d events", err, time.Since(begun), len(s.events()))
 		}
 	})
+}
+
+// TestReconnectGraceTime: time goes on in the file, whatever dvr makes of it else.
+func TestReconnectGraceTime(t *testing.T) {
+	for jitter, want := range map[conf.Jitter]string{
+		conf.JitterFull: "h0 k0 a0 p40 h80 k80 a103 p120",
+		conf.JitterZero: "h0 k0 a0 p40 h40 k80 a103 p120",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.ReconnectGrace, d.TimeJitter = 10*time.Second, jitter })
+			for _, tags := range [][]flv.Tag{
+				{videoHeader, key(900_000), audio(900_000), inter(900_040)},
+				{videoHeader, key(7), audio(30), inter(47)},
+			} {
+				f := s.start("x")
+				f.send(tags...)
+				f.unpublish()
+			}
+			time.Sleep(10*time.Second + flushAfter) // of the bubble
+			synctest.Wait()
+			if got := times([]parsed{s.read(s.only())}); got != want {
+				t.Errorf("%v: %s, want %s", jitter, got, want)
+			}
+		})
+	}
 }
 
 // TestReconnectGraceHeaders: files that begin in a publish have what it has sent,

@@ -16,7 +16,7 @@
 // and completes what could not be completed, and a janitor removes old files.
 //
 // Which publishes share a file is in turn.go, what goes into which file in
-// recording.go and plan.go, what becomes of it in outcome.go; file.go has the
+// recording.go and plan.go, at which time in clock.go, what becomes of it in outcome.go; file.go has the
 // bytes, together.go how many files reach the disk at once, path.go the names,
 // mark.go what keeps an announcement from getting lost, origins.go where former
 // configurations recorded to, and store.go is the only place that touches the

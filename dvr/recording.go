@@ -39,6 +39,7 @@ type recording struct {
 	line      *live.Timeline
 	lineAt    uint32 // the newest time it gave
 	streamAt  uint32 // and the stream's own at that tag
+	bridge    bridge
 	clock     clock
 	lead      int64 // ms: the next file begins this much before its first frame
 	waitKey   bool  // video is held back
@@ -141,6 +142,15 @@ func (r *recording) take(f live.Frame) {
 	at := r.line.Next(f.Type, f.Raw, f.Info)
 	r.lineAt, r.streamAt = at, f.Timestamp
 	frame := f.Info&(flv.VideoFrame|flv.AudioFrame) != 0
+	switch mended := r.turn.settings.TimeJitter == conf.JitterFull; {
+	case mended:
+	case frame:
+		var jumped bool
+		at, jumped = r.bridge.frame(f.Type, at)
+		r.plan.change = r.plan.change || jumped
+	default:
+		at += r.bridge.shift[f.Type&1]
+	}
 	if f.Info.Header() || f.Info&flv.Setup != 0 {
 		if r.prologue.remember(f) {
 			r.plan.header()
@@ -160,8 +170,11 @@ func (r *recording) take(f live.Frame) {
 		r.cut(at)
 	}
 	if r.file == nil {
-		if !frame || !r.open(at) {
+		if !frame {
 			return // headers are written when there is a frame to go with them
+		}
+		if at = r.bridge.begin(f.Type, at, r.turn.settings.TimeJitter == conf.JitterOff); !r.open(at) {
+			return
 		}
 	}
 	if frame && f.Type == flv.TypeVideo {
@@ -239,26 +252,4 @@ func (r *recording) gap(f live.Frame) {
 		// A step of more than ten seconds is no jump of the encoder here.
 		r.line = live.NewTimeline(mode, r.lineAt+uint32(max(0, int32(f.Timestamp-r.streamAt))))
 	}
-}
-
-// A clock makes a file begin at 0. Times before that are 0, and the 32 bits of
-// the stream's time may wrap.
-type clock struct {
-	last    uint32
-	elapsed int64
-}
-
-func (c *clock) at(t uint32) uint32 {
-	c.elapsed = c.elapsedAt(t)
-	c.last = t
-	return uint32(max(0, c.elapsed))
-}
-
-// elapsedAt is the time of the file at a time of the stream, milliseconds.
-func (c *clock) elapsedAt(t uint32) int64 { return c.elapsed + int64(int32(t-c.last)) }
-
-// near reports whether a time makes sense behind the one before.
-func (c *clock) near(t uint32) bool {
-	step := int32(t - c.last)
-	return step > -maxStepBack && step < maxStepBack
 }

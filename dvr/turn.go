@@ -90,9 +90,10 @@ func (r *recording) begin(t turn) {
 		start = r.line.Newest() + rejoinStep
 		r.plan.joined = true
 		r.prologue.former()
+		r.bridge.joined = t.settings.TimeJitter == conf.JitterZero
 		r.log.Info("recording goes on", "path", r.pathOfFile(), "publisher", t.publisher.ClientID)
 	} else {
-		r.prologue, r.plan = prologue{}, plan{}
+		r.prologue, r.plan, r.bridge = prologue{}, plan{}, bridge{}
 	}
 	p := t.publisher
 	r.turn, r.source, r.plan.settings = t, t.source, t.settings
