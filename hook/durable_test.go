@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -339,10 +340,12 @@ func TestDamagedWhileWaiting(t *testing.T) {
 	quiet(t, e)
 	closeWithin(t, e, time.Millisecond)
 	open := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(open) })
+	defer answer()
 	hold.Store(open)
 	var book logBook
-	e = durable(t, dir, Options{Rules: rulesOf(r), Log: book.logger()})
 	before := len(srv.seen())
+	e = durable(t, dir, Options{Rules: rulesOf(r), Log: book.logger()})
 	if !settles(func() bool { return len(srv.seen()) > before }) {
 		t.Fatal("nothing is delivered")
 	}
@@ -355,7 +358,7 @@ func TestDamagedWhileWaiting(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	close(open)
+	answer()
 	if !settles(func() bool { return e.Counters()[OnStop] == Counts{Told: 3, Delivered: 2, Dropped: 1} }) {
 		t.Errorf("%+v", e.Counters()[OnStop])
 	}
