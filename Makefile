@@ -57,10 +57,10 @@ tools:
 test: tools unit race e2e
 
 unit:
-	go test -shuffle=on $$(go list ./... | grep -v /bench/e2e)
+	go test -timeout 5m -shuffle=on $$(go list ./... | grep -v /bench/e2e)
 
 race:
-	go test -race -shuffle=on $$(go list ./... | grep -v /bench/e2e)
+	go test -race -timeout 5m -shuffle=on $$(go list ./... | grep -v /bench/e2e)
 
 e2e:
 	go test -count=1 -timeout 10m ./bench/e2e
