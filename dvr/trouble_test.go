@@ -98,6 +98,7 @@ func TestRemovedAtTheEnd(t *testing.T) {
 		s := newSite(t, "root/[stream].flv")
 		f := s.start("x")
 		f.send(key(0))
+		time.Sleep(flushAfter) // of the bubble
 		synctest.Wait()
 		if err := os.RemoveAll(s.cwd + "/root"); err != nil {
 			t.Fatal(err)
