@@ -79,7 +79,7 @@ func (o *origins) fill() error {
 			o.old = append(o.old, one)
 		}
 	}
-	return ignore(err, fs.ErrNotExist)
+	return ignore(ignore(err, fs.ErrNotExist), unix.ENOTDIR) // there is none; what is wrong with its place shows when one is written
 }
 
 // readSmall reads a file that is one: a pipe is not waited for.
