@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 )
@@ -43,7 +41,8 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.Var(&c.Servers, "server", "a `NAME=COMMAND` to compare, again for each server; {addr}, {conf} and others are replaced")
 	fs.IntVar(&c.Rounds, "rounds", 3, "how often each server is measured")
 	fs.BoolVar(&c.Pinned, "pin", false, "server on CPU "+serverCPU+", generator on CPU "+generatorCPU+" (taskset)")
-	file := fs.String("o", "", "write all figures as JSON to `file`")
+	var file jsonFile
+	file.flag(fs, "write all figures as JSON to `file`")
 	passed, s := flag.NewFlagSet("", flag.ContinueOnError), one()
 	g := newRig(c.Scenario, s, passed)
 	passed.VisitAll(func(f *flag.Flag) {
@@ -79,16 +78,7 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		s.conclude(c.Servers[0], c.columns)
 	}
 	c.print(stdout)
-	if *file != "" {
-		b, err := json.MarshalIndent(c, "", "  ")
-		if err == nil {
-			err = os.WriteFile(*file, append(b, '\n'), 0o664)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return c.err()
+	return errors.Join(file.write(c), c.err())
 }
 
 // scenarioOf finds -workload, on which depends what other flags there are.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -92,6 +93,8 @@ func parse(fs *flag.FlagSet, args []string, stderr io.Writer) error {
 		fs.SetOutput(stderr)
 		fs.PrintDefaults()
 		return err
+	case err != nil && strings.HasSuffix(err.Error(), ": parse error"): // of a duration, mostly
+		return fmt.Errorf("%w: %w: it takes a number, or a time with its unit, as 20s or 350ms", errUsage, err)
 	case err != nil:
 		return fmt.Errorf("%w: %w", errUsage, err)
 	case fs.NArg() > 0:

@@ -37,6 +37,8 @@ func TestCommandLines(t *testing.T) {
 		{"fanout -players 0", exitUsage, "-players"},
 		{"fanout -publishers -1", exitUsage, "-publishers"},
 		{"fanout -duration 0", exitUsage, "-duration"},
+		{"fanout -duration 20", exitUsage, "with its unit"},
+		{"fanout -o /does/not/exist", exitUsage, "no such file"},
 		{"fanout -kbps 100", exitUsage, "-audio-kbps"},
 		{"fanout -join 0", exitUsage, "-join"},
 		{"fanout -pid -1", exitUsage, "-pid"},
@@ -100,8 +102,8 @@ func TestParse(t *testing.T) {
 	var w workload
 	c.flags(fs, time.Second, "")
 	w.flags(fs)
-	err := parse(fs, strings.Fields("-kbps 5000 -gop 1s -join 2.5 -o f -progress 0 -pid 7 -url u -duration 1m"), io.Discard)
-	want := common{url: "u", duration: time.Minute, join: 2.5, pid: 7, file: "f"}
+	err := parse(fs, strings.Fields("-kbps 5000 -gop 1s -join 2.5 -progress 0 -pid 7 -url u -duration 1m"), io.Discard)
+	want := common{url: "u", duration: time.Minute, join: 2.5, pid: 7}
 	if err != nil || c != want || w != (workload{Kbps: 5000, AudioKbps: 128, FPS: 25, GOP: time.Second}) {
 		t.Errorf("%v: %+v, %+v", err, c, w)
 	}
@@ -148,7 +150,16 @@ func TestReport(t *testing.T) {
 	} {
 		c.r.conclude()
 		file := filepath.Join(t.TempDir(), "r.json")
-		err := c.r.finish(io.Discard, file)
+		if err := os.WriteFile(file, bytes.Repeat([]byte("older and longer "), 1000), 0o664); err != nil {
+			t.Fatal(err)
+		}
+		var o jsonFile
+		fs := flag.NewFlagSet("", flag.ContinueOnError)
+		o.flag(fs, "")
+		if err := fs.Parse([]string{"-o", file}); err != nil {
+			t.Fatal(err)
+		}
+		err := c.r.finish(io.Discard, &o)
 		if text := fmt.Sprint(err); (err == nil) != (c.want == "") || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}

@@ -15,7 +15,7 @@ type common struct {
 	duration time.Duration
 	join     float64
 	pid      int
-	file     string
+	file     jsonFile
 	progress time.Duration
 }
 
@@ -24,7 +24,7 @@ func (c *common) flags(fs *flag.FlagSet, duration time.Duration, durationText st
 	fs.DurationVar(&c.duration, "duration", duration, durationText)
 	fs.Float64Var(&c.join, "join", 500, "connections opened per second, at most")
 	fs.IntVar(&c.pid, "pid", 0, "process `id` of the server, to measure its CPU time and memory")
-	fs.StringVar(&c.file, "o", "", "write the report as JSON to `file`")
+	c.file.flag(fs, "write the report as JSON to `file`")
 	fs.DurationVar(&c.progress, "progress", 5*time.Second, "print a line this often; 0: never")
 }
 

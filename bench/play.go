@@ -65,5 +65,5 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.Join(errors.New("no player got a keyframe"), r.err())
 	}
 	r.conclude()
-	return errors.Join(r.finish(stdout, c.file), err)
+	return errors.Join(r.finish(stdout, &c.file), err)
 }

@@ -1,10 +1,9 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -297,16 +296,7 @@ func (q *quantiles) print(w io.Writer, name string) {
 
 // finish prints the report, writes it as JSON if a file is named, and returns
 // what makes the run a failure.
-func (r *report) finish(stdout io.Writer, file string) error {
+func (r *report) finish(stdout io.Writer, file *jsonFile) error {
 	r.print(stdout)
-	if file != "" {
-		b, err := json.MarshalIndent(r, "", "  ")
-		if err == nil {
-			err = os.WriteFile(file, append(b, '\n'), 0o664)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return r.err()
+	return errors.Join(file.write(r), r.err())
 }

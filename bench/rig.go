@@ -328,7 +328,7 @@ func measure(name string) func(context.Context, []string, io.Writer, io.Writer) 
 			return err
 		}
 		g.report.conclude()
-		return g.report.finish(stdout, g.file)
+		return g.report.finish(stdout, &g.file)
 	}
 }
 

@@ -122,9 +122,10 @@ func (r *Reader) endLocked() {
 }
 
 // Poll returns the next tag, or false when there is none at the moment. Its data
-// is the ring's, to be read only, and valid until the next call. After the publication's last tag the error is
-// io.EOF, with Gap set where the last tags were passed over. Nobody is woken for a tag: who polls now and then, and once more when
-// Over is closed, costs the publisher nothing.
+// is the ring's, to be read only, and valid until the next call. After the
+// publication's last tag the error is io.EOF, with Gap set where the last tags
+// were passed over. Nobody is woken for a tag: who polls now and then, and once
+// more when Over is closed, costs the publisher nothing.
 func (r *Reader) Poll() (Frame, bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
