@@ -239,6 +239,9 @@ func (v *values) urls() []string {
 		if problem := checkURL(w.text); problem != "" {
 			v.fail(w.at, "%s %s; expected is %s", v.showURL(w.text), problem, v.row.expected())
 		}
+		if strings.HasSuffix(w.text, ",") || strings.Contains(w.text, ",http://") || strings.Contains(w.text, ",https://") {
+			v.warn(w.at, "the comma in %s belongs to the URL; blanks are between several", v.showURL(w.text))
+		}
 		out = append(out, w.text)
 	}
 	return out

@@ -99,6 +99,26 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+// TestURLCommas: URLs with commas between them, as in other programs, are what
+// nobody means. Other commas are the URL's.
+func TestURLCommas(t *testing.T) {
+	for urls, want := range map[string]string{
+		"http://a/x, http://b/y":       `t:1:42: on_play: the comma in "http://a/x," belongs to the URL; blanks are between several`,
+		"http://a/x http://b/y,":       `t:1:53: on_play: the comma in "http://b/y," belongs to the URL; blanks are between several`,
+		"http://a/x,https://b/y":       `t:1:42: on_play: the comma in "http://a/x,https://b/y" belongs to the URL; blanks are between several`,
+		"http://a/?k=s3cr3t,http://b/": `t:1:42: on_play: the comma in "http://a/?..." belongs to the URL; blanks are between several`,
+		"http://a/x,y?z=1,2":           "",
+	} {
+		var got string
+		for _, w := range mustParse(t, "listen 1; vhost a { http_hooks { on_play "+urls+"; } }").Warnings {
+			got += w.String()
+		}
+		if got != want {
+			t.Errorf("%s warns\n%s, want\n%s", urls, got, want)
+		}
+	}
+}
+
 // TestURLSecrets: messages do not repeat user-info and query.
 func TestURLSecrets(t *testing.T) {
 	for _, u := range []string{"ftp://user:s3cr3t@a/", "ftp://a/?token=s3cr3t", "user:s3cr3t@a", "http://a:s3cr3t@b:0/?s3cr3t@x", "ftp://s3cr3t@@a", "ftp://us@er:s3cr3t@a"} {
