@@ -60,7 +60,7 @@ unit:
 	go test -timeout 5m -shuffle=on $$(go list ./... | grep -v /bench/e2e)
 
 race:
-	go test -race -timeout 5m -shuffle=on $$(go list ./... | grep -v /bench/e2e)
+	SEND_ENGINE=epoll go test -race -timeout 5m -shuffle=on $$(go list ./... | grep -v /bench/e2e)
 
 e2e:
 	go test -count=1 -timeout 10m ./bench/e2e

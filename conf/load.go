@@ -151,31 +151,48 @@ func (c *checker) enter(path string, n *node, t *target, seen map[string]bool) {
 	}
 	seen[path] = true
 	c.block(path, n.body, t, seen)
-	switch path {
-	case "vhost.dvr":
+	if path == "vhost.dvr" {
 		c.appends(n, t.vhost.DVR)
-	case "vhost.publish":
-		c.mergesRead(n, t.vhost.Publish)
 	}
 }
 
-// mergesRead warns where a publisher would be taken for dead between two reads.
-func (c *checker) mergesRead(n *node, p Publish) {
-	if most := p.NormalTimeout / 2; p.MergedRead && p.MRLatency > most {
-		c.log.warnf(n.file, n.at(), "%s: mr_latency %d is more than half of normal_timeout; %d holds", n.name(), p.MRLatency.Milliseconds(), most.Milliseconds())
+// merges cuts times of merging that would make a publisher dead between two
+// reads, or a player late between two writes, and warns.
+func (c *checker) merges(n *node, v *Vhost) {
+	cut := func(name string, value *time.Duration, most time.Duration, of string) {
+		if *value <= most {
+			return
+		}
+		at := find(n, name)
+		c.log.warnf(at.file, at.at(), "%s: %d is more than half of %s; %d holds", name, value.Milliseconds(), of, most.Milliseconds())
+		*value = most
 	}
+	if v.Publish.MergedRead {
+		cut("mr_latency", &v.Publish.MRLatency, v.Publish.NormalTimeout/2, "normal_timeout")
+	}
+	if !v.Play.MinLatency {
+		cut("mw_latency", &v.Play.MWLatency, v.Play.QueueLength/2, "queue_length")
+	}
+}
+
+// find returns a directive of a block or the blocks in it, or the block itself
+// where it is not written.
+func find(n *node, name string) *node {
+	for _, one := range n.body {
+		if one.name() == name {
+			return one
+		}
+		if in := find(one, name); in != one {
+			return in
+		}
+	}
+	return n
 }
 
 // appends warns where no publish can continue a file, because each has a name of
 // its own (dvr_plan append).
 func (c *checker) appends(n *node, d DVR) {
-	at := n
-	for _, one := range n.body {
-		if one.name() == "dvr_plan" {
-			at = one
-			break
-		}
-	}
+	at := find(n, "dvr_plan")
 	name := d.Path
 	if !strings.HasSuffix(name, ".flv") {
 		name = "[timestamp]" // it is a directory
@@ -213,6 +230,7 @@ func (c *checker) vhost(n *node) {
 		}
 	}
 	c.block("vhost", n.body, &target{cfg: c.cfg, vhost: &v}, map[string]bool{})
+	c.merges(n, &v)
 }
 
 // maxName is the length of a vhost's name, as of every name a client sends.

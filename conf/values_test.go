@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestListen has the forms of listen (CF-09).
@@ -198,18 +199,28 @@ func TestDVRAppend(t *testing.T) {
 	}
 }
 
-// TestMergedReadWarns: a publisher must not be taken for dead between two reads.
-func TestMergedReadWarns(t *testing.T) {
+// TestMergingWarns: a publisher must not be taken for dead between two reads, nor
+// a player for slow between two writes.
+func TestMergingWarns(t *testing.T) {
 	for text, want := range map[string]string{
-		"publish { mr on; mr_latency 2500; }":                    "",
-		"publish { mr_latency 4000; }":                           "", // it is off
-		"publish { mr on; mr_latency 4000; }":                    "mr_latency 4000 is more than half of normal_timeout; 2500 holds",
-		"publish { mr on; mr_latency 350; normal_timeout 600; }": "mr_latency 350 is more than half of normal_timeout; 300 holds",
+		"publish { mr on; mr_latency 2500; }":                            "",
+		"publish { mr_latency 4000; }":                                   "", // it is off
+		"publish { mr on; mr_latency 4000; }":                            "mr_latency: 4000 is more than half of normal_timeout; 2500 holds",
+		"publish { mr on; mr_latency 350; normal_timeout 600; }":         "mr_latency: 350 is more than half of normal_timeout; 300 holds",
+		"publish { mr on; mr_latency 350; } publish_normal_timeout 600;": "mr_latency: 350 is more than half of normal_timeout; 300 holds",
+		"play { mw_latency 15000; }":                                     "",
+		"play { mw_latency 15001; }":                                     "mw_latency: 15001 is more than half of queue_length; 15000 holds",
+		"mw_latency 800; play { queue_length 1; }":                       "mw_latency: 800 is more than half of queue_length; 500 holds",
+		"mw_latency 800; play { queue_length 1; min_latency on; }":       "",
 	} {
 		warnings := mustParse(t, "listen 1; vhost a { "+text+" }").Warnings
-		if want == "" && len(warnings) != 0 || want != "" && (len(warnings) != 1 || !strings.Contains(warnings[0].Text, want)) {
+		if want == "" && len(warnings) != 0 || want != "" && (len(warnings) != 1 || warnings[0].Text != want) {
 			t.Errorf("%s warns %v", text, warnings)
 		}
+	}
+	v := mustParse(t, "listen 1; vhost a { mw_latency 20000; publish { mr on; mr_latency 4000; } }").Vhosts[0]
+	if v.Play.MWLatency != 15*time.Second || v.Publish.MRLatency != 2500*time.Millisecond {
+		t.Errorf("%v and %v hold", v.Play.MWLatency, v.Publish.MRLatency)
 	}
 }
 

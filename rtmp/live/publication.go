@@ -48,6 +48,7 @@ type Publication struct {
 	class     int    // usual block size
 	blockLine uint32 // time of the tail's first entry
 	frames    int    // behind the bookmark
+	most      uint64 // bytes behind a bookmark
 	closed    bool
 
 	over chan struct{} // closed by Close
@@ -65,6 +66,7 @@ func (v *Reservation) Start(who Publisher, settings Settings) *Publication {
 	s.epoch++
 	s.active, s.keyed = true, false
 	s.current = nil
+	s.merged.Store(int32(settings.Flush.Every.Milliseconds()))
 	p := &Publication{
 		stream: s, publisher: who, settings: settings, epoch: s.epoch,
 		line: NewTimeline(settings.Time, start), tail: s.tail,
@@ -173,6 +175,7 @@ func (p *Publication) markLocked(at position, e entry) {
 	s.keyed = true
 	s.keySeq.Store(at.seq())
 	s.keyBytes.Store(at.bytes())
+	p.noteMostLocked()
 	s.dropMarkLocked()
 	p.frames = 1
 	if !p.settings.GopCache {
@@ -192,8 +195,24 @@ func (p *Publication) boundMarkLocked(line uint32) {
 		return
 	}
 	if limit := p.settings.MaxFrames; limit > 0 && p.frames > limit || p.bytes-m.bytes > maxMarkBytes || int32(line-m.line) > maxMarkTime {
+		p.noteMostLocked()
 		p.stream.dropMarkLocked()
 	}
+}
+
+// noteMostLocked is called before a bookmark goes.
+func (p *Publication) noteMostLocked() {
+	if m := &p.stream.mark; m.block != nil {
+		p.most = max(p.most, p.bytes-m.bytes)
+	}
+}
+
+// Kept returns the most bytes that were kept for those who join.
+func (p *Publication) Kept() int {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	p.noteMostLocked()
+	return int(p.most)
 }
 
 // Close ends the publication and frees the name. Readers get what is left and

@@ -184,21 +184,26 @@ func TestLagging(t *testing.T) {
 		keyEach int // messages; 0: never again
 		n, size int
 		step    uint32
+		merged  time.Duration // mw_latency
 		lagging bool
 		skips   bool
 	}{
-		{"a little behind", 10 * time.Second, 10, 30, 9, 40, false, true},
-		{"too long behind", time.Second, 10, 30, 9, 40, true, true},
-		{"too long behind, no newer keyframe", time.Second, 0, 30, 9, 40, false, false},
-		{"too many bytes behind", time.Minute, 2, 6, mib, 40, true, true},
-		{"bytes within their bound", time.Minute, 2, 3, mib, 40, false, true},
-		{"many bytes, within the newest GOP", time.Minute, 0, 30, mib, 40, false, false},
-		{"more than 32 MiB, no newer keyframe", time.Minute, 0, 34, mib, 40, true, true},
+		{"a little behind", 10 * time.Second, 10, 30, 9, 40, 0, false, true},
+		{"too long behind", time.Second, 10, 30, 9, 40, 0, true, true},
+		{"too long behind, no newer keyframe", time.Second, 0, 30, 9, 40, 0, false, false},
+		{"too many bytes behind", time.Minute, 2, 6, mib, 40, 0, true, true},
+		{"which its turn takes along", time.Minute, 2, 6, mib, 40, 100 * time.Millisecond, false, true},
+		{"which two turns have not", time.Minute, 2, 6, mib, 40, 90 * time.Millisecond, true, true},
+		{"bytes within their bound", time.Minute, 2, 3, mib, 40, 0, false, true},
+		{"many bytes, within the newest GOP", time.Minute, 0, 30, mib, 40, 0, false, false},
+		{"more than 32 MiB, no newer keyframe", time.Minute, 0, 34, mib, 40, 0, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			checkLeaks(t)
 			r := NewRegistry()
-			p := start(t, r, usual())
+			settings := usual()
+			settings.Flush.Every = c.merged
+			p := start(t, r, settings)
 			e := hear(t, r, c.queue)
 			write(p, videoHeader("1"), at(0, key(9)))
 			e.next()

@@ -31,6 +31,7 @@ type Stream struct {
 	newestSeq   atomic.Uint64 // sequence number of the next entry
 	newestBytes atomic.Uint64
 	newestLine  atomic.Uint32
+	merged      atomic.Int32  // milliseconds of mw_latency; 0: none
 	keySeq      atomic.Uint64 // of the newest keyframe
 	keyBytes    atomic.Uint64 // bytes of the stream before it
 

@@ -163,8 +163,11 @@ func (p *Subscriber) Lagging() bool {
 		return false // no newer keyframe to go to
 	}
 	bound := max(minLagBytes, int64(newest-key))
-	line := p.pos.block.index[p.pos.entry].line
-	return lag > bound || int32(s.newestLine.Load()-line) > p.maxLag
+	behind := int32(s.newestLine.Load() - p.pos.block.index[p.pos.entry].line)
+	if merged := s.merged.Load(); merged > 0 && behind <= 2*merged {
+		return false // its turn may not have come
+	}
+	return lag > bound || behind > p.maxLag
 }
 
 // Skip gives up what the player has not been sent and goes to the newest

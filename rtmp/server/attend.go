@@ -19,6 +19,7 @@ func (x *loop) look(c *session) {
 	if !mine {
 		return // another loop has it now, or it is over
 	}
+	x.pace.hurry(x.now)
 	if c.slot < 0 && !c.gone {
 		x.enter(c)
 		x.settleDown(c)
@@ -99,7 +100,8 @@ func (x *loop) attend(c *session) {
 	}
 	c.took(n)
 	x.consume(c, x.in[:n])
-	if p := c.publish; p != nil && p.mergeRead > 0 && c.slot >= 0 {
+	// While there is more it goes on: what waits longer falls behind.
+	if p := c.publish; p != nil && p.mergeRead > 0 && c.slot >= 0 && n < len(x.in) {
 		x.rest(c, p.mergeRead)
 	}
 }
@@ -304,12 +306,19 @@ func (x *loop) sent(c *session, r *live.Runs, own []byte, n int, err unix.Errno)
 		c.blocked, c.unsent = true, math.MaxInt
 		x.control(c, unix.EPOLL_CTL_MOD)
 	case r.More:
-		c.queued = true
-		x.again.add(c)
+		x.later(c)
 	case c.leaving || c.state == stateClosing || c.player != nil && !c.player.joined:
 		return false // settle, when gather finds nothing
 	}
 	return true
+}
+
+// later has more sent to a client when others have had their turn.
+func (x *loop) later(c *session) {
+	if !c.queued {
+		c.queued = true
+		x.again.add(c)
+	}
 }
 
 // settle is for a client that has all there is for it.

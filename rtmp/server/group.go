@@ -57,14 +57,18 @@ func (x *loop) enroll(p *player) {
 	g.players = append(g.players, p)
 }
 
-// dismiss takes it out again. The last of the group gets its place: while the
-// group is being sent to, that is one that has had its turn.
+// dismiss takes it out again. The last of the group gets its place: while all
+// of the group are being sent to, that is one that has had its turn. Where parts
+// have their turns it may come to one that has been, so it gets one of its own.
 func (x *loop) dismiss(p *player) {
 	g := p.group
 	p.group = nil
 	last := len(g.players) - 1
 	g.players[p.index] = g.players[last]
 	g.players[p.index].index = p.index
+	if g.every > 0 && p.index < last {
+		x.later(g.players[p.index].session)
+	}
 	g.players[last] = nil
 	g.players = g.players[:last]
 	if last == 0 {

@@ -111,9 +111,10 @@ func newLoop(s *Server) (*loop, error) {
 	var seed [32]byte
 	crypto.Read(seed[:])
 	x.random = rand.NewChaCha8(seed)
-	if x.batch, err = newBatch(s.Engine); err != nil && len(s.loops) == 0 { // said once
+	if x.batch, err = newBatch(s.Engine); err != nil && !s.engineTold {
+		s.engineTold = true
 		s.Log.Log(context.Background(), s.engineLevel(), "io_uring is not available, players are sent to with a call each",
-			"send_engine", s.Engine, "error", err.Error())
+			"send_engine", s.Engine, "with_io_uring", len(s.loops), "error", err.Error())
 	}
 	runtime.AddCleanup(x, func(bell int) { unix.Close(bell) }, bell) // not before the last who may ring is through
 	go x.run()
@@ -239,9 +240,12 @@ func (x *loop) wait() {
 		if s.session == nil || s.generation != e.Pad {
 			continue
 		}
-		if p := s.session.publish; p != nil && !p.relay.Heard() {
+		switch p := s.session.publish; {
+		case p != nil && !p.relay.Heard():
 			media++
-		} else {
+		case s.session.state < statePublishing:
+			x.pace.hurry(x.now)
+		default:
 			others++
 		}
 		if e.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
@@ -353,6 +357,10 @@ func (x *loop) sweep() {
 			}
 		}
 		if p := c.player; p != nil && p.sub.Lagging() {
+			if !c.blocked && !c.queued {
+				x.push(c) // it is the server that is late
+				continue
+			}
 			p.skip()
 		}
 	}

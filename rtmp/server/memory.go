@@ -1,6 +1,7 @@
 package server
 
 import (
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -50,6 +51,7 @@ func (t *trimmer) trim() {
 	t.mu.Lock()
 	t.freed, t.timer, t.last = 0, nil, time.Now()
 	t.mu.Unlock()
+	runtime.GC() // a pool keeps what it has over one collection
 	debug.FreeOSMemory()
 }
 

@@ -135,8 +135,9 @@ func rawControl(set, op, fd int, e unix.EpollEvent) {
 // When a loop rests before it looks at its sockets again.
 const (
 	restTime   = time.Millisecond
-	restMedia  = 2 // reads of publishers in that time
-	restOthers = 8 // and so many times fewer other events
+	restMedia  = 2                    // reads of publishers in that time
+	restOthers = 8                    // and so many times fewer other events
+	restAfter  = 5 * time.Millisecond // somebody has come or said what he wants
 )
 
 // pace finds out when a loop should rest.
@@ -149,6 +150,12 @@ type pace struct {
 	since         time.Time
 	media, others int // events since then
 	rest          bool
+	hurried       time.Time
+}
+
+// hurry is for those who come: each of their steps would wait.
+func (p *pace) hurry(now time.Time) {
+	p.rest, p.hurried = false, now
 }
 
 // note counts the events of a look. all says that it has taken what there was.
@@ -158,6 +165,7 @@ func (p *pace) note(now time.Time, media, others int, all bool) {
 	if took < restTime {
 		return
 	}
-	p.rest = all && p.media >= restMedia*int(took/restTime) && p.others*restOthers <= p.media
+	p.rest = all && p.media >= restMedia*int(took/restTime) && p.others*restOthers <= p.media &&
+		now.Sub(p.hurried) >= restAfter
 	p.since, p.media, p.others = now, 0, 0
 }

@@ -100,3 +100,26 @@ func TestPace(t *testing.T) {
 		}
 	}
 }
+
+// TestPaceHurry: the steps of one who comes are not waited with.
+func TestPaceHurry(t *testing.T) {
+	var p pace
+	now := time.Unix(1, 0)
+	pass := func(d time.Duration) {
+		for ; d > 0; d -= restTime {
+			now = now.Add(restTime)
+			p.note(now, 50, 0, true)
+		}
+	}
+	pass(restAfter)
+	p.hurry(now)
+	if p.rest {
+		t.Error("rests at once")
+	}
+	if pass(restAfter - restTime); p.rest {
+		t.Error("rests before the next step can have come")
+	}
+	if pass(restTime); !p.rest {
+		t.Error("does not rest any more")
+	}
+}

@@ -82,7 +82,7 @@ func (c *session) begin(ev hook.Event, vhost *conf.Vhost, mine *claim) {
 		first: vhost.Publish.FirstPktTimeout, normal: vhost.Publish.NormalTimeout,
 	}
 	if vhost.Publish.MergedRead {
-		c.publish.mergeRead = min(vhost.Publish.MRLatency, vhost.Publish.NormalTimeout/2)
+		c.publish.mergeRead = vhost.Publish.MRLatency
 	}
 	c.publish.relay = mine.reserved.Start(live.Publisher{
 		ClientID: c.id, IP: c.ip, Vhost: vhost.Name, App: ev.App, Stream: ev.Stream, Param: ev.Param, TcURL: c.tcURL,
@@ -219,6 +219,7 @@ func (c *session) endPublish(err error) {
 		p.event.Reason = c.tellReason(err)
 	}
 	c.hooks.Tell(p.event) // before the name is free: the next publisher's gate waits for it
+	c.server.memory.add(p.relay.Kept())
 	p.claim.drop(p.relay.Close)
 	c.server.counts.publishers.Add(-1)
 	reason := "unpublished"

@@ -60,9 +60,10 @@ type Server struct {
 	memory trimmer
 	claims claims
 
-	loops []*loop
-	turn  atomic.Uint64 // of the loops, for new connections
-	seed  maphash.Seed  // where streams have their first loop
+	loops      []*loop
+	engineTold bool          // that a loop has no io_uring
+	turn       atomic.Uint64 // of the loops, for new connections
+	seed       maphash.Seed  // where streams have their first loop
 
 	gates     context.Context // canceled when pending gates must give up
 	endGates  context.CancelFunc

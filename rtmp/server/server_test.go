@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,16 +26,17 @@ import (
 	"srs/rtmp/live"
 )
 
-// engine is how the servers of these tests send; eachEngine changes it.
-var engine = EngineEpoll
+// engine is how the servers of these tests send; eachEngine changes it. "make
+// test" runs all of them with both.
+var engine = cmp.Or(os.Getenv("SEND_ENGINE"), EngineAuto)
 
 // eachEngine runs a test with both. Where the kernel or a sandbox forbids
 // io_uring the second is the first once more, as it is for users.
 func eachEngine(t *testing.T, test func(t *testing.T)) {
 	for _, e := range []string{EngineEpoll, EngineUring} {
 		t.Run(e, func(t *testing.T) {
+			defer func(before string) { engine = before }(engine)
 			engine = e
-			defer func() { engine = EngineEpoll }()
 			test(t)
 		})
 	}

@@ -634,23 +634,3 @@ func TestShutdownTellsEverybody(t *testing.T) {
 		}
 	}
 }
-
-// TestMergedRead: with mr a publisher is read now and then, and nothing is lost
-// of what it sends, nor of its end.
-func TestMergedRead(t *testing.T) {
-	s := start(t, "min_latency on; publish { mr on; mr_latency 60; normal_timeout 400; }")
-	p := s.publish("x")
-	c := s.play("x")
-	send(t, p, 9, 0, videoHeader())
-	const frames = 300
-	go func() {
-		for n := range frames {
-			p.WriteTag(6, flv.TypeVideo, uint32(n)*40, numbered(n))
-		}
-		p.Close()
-	}()
-	if n, err := watch(c, false, func(n, last int) bool { return last == frames-1 }); err != nil {
-		t.Errorf("after %d frames: %v", n, err)
-	}
-	s.eventually(func() bool { return s.server.Counters().Publishers == 0 }, "the publisher stays")
-}
