@@ -46,6 +46,29 @@ func TestNoticesHangGatesDoNot(t *testing.T) {
 	})
 }
 
+// Gates that are decided without a call are counted, and no calls of 0 ms.
+func TestNoCallTakesNoTime(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		pause(r, 100*time.Millisecond)
+		panic(http.ErrAbortHandler)
+	}
+	bubble(t, Options{Rules: rulesOf(all("http://h/"))}, h, func(t *testing.T, e *Engine) {
+		for i := range uint64(100) {
+			err := e.Client().Ask(t.Context(), event(OnPlay, i, "s"))
+			if want := []string{ReasonBadResponse, ReasonBreaker}[min(i/breakerFails, 1)]; reason(t, err) != want {
+				t.Errorf("gate %d: %v", i, err)
+			}
+		}
+		ev, calls := e.Endpoints()[0].Events[0], uint64(0)
+		for _, n := range ev.Latency {
+			calls += n
+		}
+		if ev.Count(Undecided) != 100 || calls != breakerFails || ev.Quantile(0.01) != 128*time.Millisecond {
+			t.Errorf("%d calls, %v", calls, ev.Args())
+		}
+	})
+}
+
 // One vhost's short timeout is not held against the others of its endpoint.
 func TestShortTimeoutIsOfVhost(t *testing.T) {
 	h := func(w http.ResponseWriter, r *http.Request, c call) {

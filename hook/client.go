@@ -178,7 +178,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	e.mu.Lock()
 	ep := e.endpointLocked(t.key)
 	if ep.gateBreaker.shut(started) {
-		ep.tallies[ev.Action.index()].count(Undecided, 0)
+		ep.tallies[ev.Action.index()].count(Undecided)
 		e.mu.Unlock()
 		return &Refusal{Reason: ReasonBreaker}
 	}
@@ -189,6 +189,7 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	failing := ep.gateFailing
 	e.mu.Unlock()
 
+	called := false
 	defer func() {
 		o := Accepted
 		switch {
@@ -203,7 +204,11 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		e.mu.Lock()
 		e.removeLocked(place)
 		e.mu.Unlock()
-		ep.tallies[ev.Action.index()].count(o, time.Since(started))
+		if counts := &ep.tallies[ev.Action.index()]; called {
+			counts.timed(o, time.Since(started))
+		} else {
+			counts.count(o)
+		}
 	}()
 	if r := await(ctx, place.turn, failing, "earlier events of this client are not delivered yet"); r != nil {
 		e.mu.Lock()
@@ -230,17 +235,17 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		return r
 	}
 	e.intend(ctx, b, ev, true)
+	e.mu.Lock()
+	called = ep.gateBreaker.admit(time.Now())
+	e.mu.Unlock()
+	if !called {
+		return &Refusal{Reason: ReasonBreaker}
+	}
 	return e.askNow(ctx, ep, t, b, body)
 }
 
 // askNow makes the call of a gate and finds the verdict.
 func (e *Engine) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, body []byte) *Refusal {
-	e.mu.Lock()
-	pass := ep.gateBreaker.admit(time.Now())
-	e.mu.Unlock()
-	if !pass {
-		return &Refusal{Reason: ReasonBreaker}
-	}
 	started := time.Now()
 	a, r := e.call(ctx, t, b.rules, b.id, body)
 	failed := r != nil && a.status == 0

@@ -198,16 +198,16 @@ func (e *Engine) deliver(ln *line) {
 	}
 	switch {
 	case done && refusal == nil:
-		counts.count(Delivered, took)
+		counts.timed(Delivered, took)
 		e.finishLocked(it, Delivered)
 	case done:
-		counts.count(Objected, took)
+		counts.timed(Objected, took)
 		e.finishLocked(it, Objected)
 	case t.err != nil, rules.NoRetry && !e.aborted:
-		counts.count(Failed, took)
+		counts.timed(Failed, took)
 		e.finishLocked(it, Failed)
 	default:
-		counts.count(Retried, took)
+		counts.timed(Retried, took)
 		ln.tries, ln.silent = tries, a.status == 0
 		switch {
 		case e.closed:

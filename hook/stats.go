@@ -62,8 +62,12 @@ type tally struct {
 	longest  atomic.Int64 // ns
 }
 
-func (t *tally) count(o Outcome, took time.Duration) {
-	t.outcomes[o].Add(1)
+// count counts what was decided without a call.
+func (t *tally) count(o Outcome) { t.outcomes[o].Add(1) }
+
+// timed counts a call.
+func (t *tally) timed(o Outcome, took time.Duration) {
+	t.count(o)
 	t.latency[bucketOf(took)].Add(1)
 	for {
 		was := t.longest.Load()
@@ -92,7 +96,7 @@ type EndpointStats struct {
 type EventStats struct {
 	Action   Action
 	Outcomes [outcomes]uint64
-	Latency  [buckets]uint64 // see BucketLimit
+	Latency  [buckets]uint64 // of calls, a gate's with the wait before it; see BucketLimit
 	Longest  time.Duration
 }
 
