@@ -21,7 +21,7 @@ import (
 )
 
 // HK-01, and URLs that cannot be called.
-func TestNoConnection(t *testing.T) {
+func TestHK01(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestNoConnection(t *testing.T) {
 }
 
 // HK-15: TLS failures are refusals before any request.
-func TestTLS(t *testing.T) {
+func TestHK15(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
@@ -186,7 +186,7 @@ func (c *countedConn) Close() error {
 }
 
 // HK-24: the environment's proxies are not for hooks.
-func TestProxyIgnored(t *testing.T) {
+func TestHK24(t *testing.T) {
 	canary, srv := newLedger(t, nil), newLedger(t, nil)
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"} {
 		t.Setenv(name, canary.URL)
@@ -210,7 +210,7 @@ func TestProxyIgnored(t *testing.T) {
 }
 
 // HK-26: a unix socket, removed and made again.
-func TestUnixSocket(t *testing.T) {
+func TestHK26(t *testing.T) {
 	dir, err := os.MkdirTemp("", "hook") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)

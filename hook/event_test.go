@@ -85,7 +85,7 @@ var hostile = []string{
 }
 
 // HK-14: what goes in comes out, and nothing else.
-func TestInjection(t *testing.T) {
+func TestHK14(t *testing.T) {
 	for _, s := range hostile {
 		ev := Event{Action: OnDVR, IP: s, Vhost: s, App: s, Stream: s, Param: s, TcURL: s, Cwd: s, File: s, Reason: s, Error: s}
 		body := ev.AppendJSON(nil, s, false)

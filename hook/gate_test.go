@@ -1,8 +1,6 @@
 package hook
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -57,7 +55,7 @@ func TestGateRequest(t *testing.T) {
 }
 
 // HK-25 and "an event without a URL counts as accepted".
-func TestNobodyToAsk(t *testing.T) {
+func TestHK25(t *testing.T) {
 	srv := newLedger(t, nil)
 	off := all(srv.URL)
 	off.Enabled = false
@@ -80,7 +78,7 @@ func TestNobodyToAsk(t *testing.T) {
 
 // HK-02: 500 gates at an endpoint that never answers. Each ends at the
 // deadline, another endpoint is not touched, goroutines stay bounded.
-func TestHang(t *testing.T) {
+func TestHK02(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dead := newPipeNet(t, nil)
 		live := newPipeNet(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "0") }))
@@ -118,7 +116,7 @@ func TestHang(t *testing.T) {
 }
 
 // HK-03: a byte a second is no answer; HK-19: a late yes neither.
-func TestSlowAnswers(t *testing.T) {
+func TestHK03(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
 		"drip": func(w http.ResponseWriter, r *http.Request) {
 			for range 100 {
@@ -157,7 +155,7 @@ func TestSlowAnswers(t *testing.T) {
 }
 
 // HK-12: the first no stops; the deadline is one for all URLs.
-func TestSeveralURLs(t *testing.T) {
+func TestHK12(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen []string
 		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -197,91 +195,8 @@ func TestSeveralURLs(t *testing.T) {
 	})
 }
 
-// HK-04, HK-05, HK-06: answers that are none.
-func TestBrokenAnswers(t *testing.T) {
-	ok := "HTTP/1.1 200 OK\r\n"
-	for _, c := range []struct {
-		name, want string
-		serve      func(*net.TCPConn)
-	}{
-		{"reset", ReasonBadResponse, func(c *net.TCPConn) { c.SetLinger(0) }},
-		{"nothing", ReasonBadResponse, func(c *net.TCPConn) {}},
-		{"half a header, reset", ReasonBadResponse, func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 20"); c.SetLinger(0) }},
-		{"half a header", ReasonBadResponse, func(c *net.TCPConn) { io.WriteString(c, ok+"Content-Le") }},
-		{"short body", ReasonBadResponse, func(c *net.TCPConn) { io.WriteString(c, ok+"Content-Length: 10\r\n\r\n0") }},
-		{"short chunk", ReasonBadResponse, func(c *net.TCPConn) {
-			io.WriteString(c, ok+"Transfer-Encoding: chunked\r\n\r\n1\r\n0\r\n")
-		}},
-		{"short body, status says no", ReasonStatus, func(c *net.TCPConn) {
-			io.WriteString(c, "HTTP/1.1 403 SECRET\r\nContent-Length: 10\r\n\r\n0")
-		}},
-		{"no HTTP", ReasonBadResponse, func(c *net.TCPConn) { io.WriteString(c, "SECRET SECRET SECRET\r\n\r\n") }},
-		{"status SECRET", ReasonBadResponse, func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 SECRET x\r\n\r\n") }},
-		{"until close", "", func(c *net.TCPConn) { io.WriteString(c, ok+"\r\n0") }},
-		{"chunked", "", func(c *net.TCPConn) {
-			io.WriteString(c, ok+"Transfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n")
-		}},
-		{"endless chunks", ReasonTooBig, func(c *net.TCPConn) {
-			io.WriteString(c, ok+"Transfer-Encoding: chunked\r\n\r\n")
-			for {
-				if _, err := io.WriteString(c, "4\r\n    \r\n"); err != nil {
-					return
-				}
-			}
-		}},
-		{"10 GiB", ReasonTooBig, func(c *net.TCPConn) { io.WriteString(c, ok+"Content-Length: 10737418240\r\n\r\n0") }},
-		{"gzip", ReasonBadResponse, func(c *net.TCPConn) {
-			io.WriteString(c, ok+"Content-Encoding: gzip\r\n\r\n")
-			z := gzip.NewWriter(c)
-			z.Write(make([]byte, 10<<20))
-			z.Close()
-		}},
-		{"another protocol", ReasonStatus, func(c *net.TCPConn) {
-			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
-			io.Copy(io.Discard, c)
-		}},
-		{"one endless header", ReasonTooBig, func(c *net.TCPConn) {
-			io.WriteString(c, ok+"X: ")
-			for {
-				if _, err := io.WriteString(c, strings.Repeat("x", 4096)); err != nil {
-					return
-				}
-			}
-		}},
-		{"many headers", ReasonTooBig, func(c *net.TCPConn) {
-			io.WriteString(c, ok)
-			io.WriteString(c, strings.Repeat("a: b\r\n", 100_000)+"\r\n0")
-		}},
-		{"endless 100 Continue", ReasonTooBig, func(c *net.TCPConn) {
-			for {
-				if _, err := io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n"); err != nil {
-					return
-				}
-			}
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			url := rawServer(t, func(conn *net.TCPConn) {
-				req, err := http.ReadRequest(bufio.NewReader(conn))
-				if err != nil {
-					return
-				}
-				io.Copy(io.Discard, req.Body)
-				c.serve(conn)
-			})
-			err := testEngine(t, all(url)).Client().Ask(t.Context(), event(OnPublish, 1, "s"))
-			if got := reason(t, err); got != c.want {
-				t.Fatalf("%q, want %q (%v)", got, c.want, err)
-			}
-			if err != nil && strings.Contains(err.Error(), "SECRET") {
-				t.Errorf("the endpoint's text is in %q", err)
-			}
-		})
-	}
-}
-
 // HK-08: a redirect is a no, and nobody hears of it.
-func TestRedirect(t *testing.T) {
+func TestHK08(t *testing.T) {
 	canary := newLedger(t, nil)
 	for _, to := range []string{canary.URL, "file:///etc/passwd", "http://169.254.169.254/", "//", "/elsewhere"} {
 		for _, status := range []int{301, 302, 303, 307, 308} {
@@ -305,51 +220,56 @@ func TestRedirect(t *testing.T) {
 	wantCalls(t, canary)
 }
 
-// HK-11: what neither runs nor waits is refused at once.
-func TestOverload(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var busy, most atomic.Int32
-		h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			most.Store(max(most.Load(), busy.Add(1)))
-			<-time.After(2 * time.Second)
-			busy.Add(-1)
-			io.WriteString(w, "0")
-		})
-		r := all("http://h/")
-		r.Workers, r.Queue = 4, 6
-		e := newEngine(Options{Rules: func(string) (*Rules, bool) { return r, true }}, newPipeNet(t, h).dial)
-		defer closeNow(t, e)
+// HK-11: an endpoint takes 2 s, 1,000 a second want to publish: as many are under
+// way and as many wait as the defaults say, all others are refused at once.
+func TestHK11(t *testing.T) {
+	const rate, seconds = 1000, 5
+	var busy, most atomic.Int32
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		most.Store(max(most.Load(), busy.Add(1)))
+		pause(r, 2*time.Second)
+		busy.Add(-1)
+		io.WriteString(w, "0")
+	}
+	rules := all("http://h/")
+	rules.Timeout = 0 // the default
+	bubble(t, Options{Rules: rulesOf(rules)}, h, func(t *testing.T, e *Engine) {
 		var wg sync.WaitGroup
-		var yes, no atomic.Int32
-		started := time.Now()
-		for i := range 30 {
+		var mu sync.Mutex
+		got := make(map[string]int) // by reason
+		waiting := 0
+		for i := range uint64(rate * seconds) {
 			wg.Go(func() {
-				switch got := reason(t, e.Client().Ask(t.Context(), event(OnPublish, uint64(i), "s"))); {
-				case got == "":
-					yes.Add(1)
-				case got == ReasonOverload && time.Since(started) == 0:
-					no.Add(1)
-				default:
-					t.Errorf("%q after %v", got, time.Since(started))
+				started := time.Now()
+				why := reason(t, e.Client().Ask(t.Context(), event(OnPublish, i, fmt.Sprint("s", i))))
+				took := time.Since(started)
+				if why == ReasonOverload && took != 0 || why == ReasonTimeout && took != DefaultTimeout {
+					t.Errorf("%s after %v", why, took)
 				}
+				mu.Lock()
+				defer mu.Unlock()
+				got[why]++
 			})
+			<-time.After(time.Second / rate)
+			ep := e.Endpoints()[0]
+			waiting = max(waiting, ep.WaitingGate)
+			if ep.Running > DefaultWorkers {
+				t.Fatalf("%d under way", ep.Running)
+			}
 		}
 		wg.Wait()
-		if yes.Load() != 10 || no.Load() != 20 || most.Load() != 4 {
-			t.Errorf("%d accepted, %d refused, %d at once", yes.Load(), no.Load(), most.Load())
+		t.Logf("%v; at most %d under way, %d waiting", got, most.Load(), waiting)
+		if most.Load() != DefaultWorkers || waiting != DefaultQueue {
+			t.Errorf("at most %d under way, %d waiting", most.Load(), waiting)
 		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		for _, ep := range e.endpoints {
-			if len(ep.gates) != 0 {
-				t.Errorf("%d left", len(ep.gates))
-			}
+		if n := got[""] + got[ReasonTimeout] + got[ReasonOverload]; n != rate*seconds || got[ReasonOverload] < rate*(seconds-2) || got[""] < DefaultQueue-2*DefaultWorkers {
+			t.Errorf("%v", got)
 		}
 	})
 }
 
 // HK-18: the client leaves while it is asked about.
-func TestCancel(t *testing.T) {
+func TestHK18(t *testing.T) {
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
 	srv := newLedger(t, func(w http.ResponseWriter, c call) {
 		if c.Action == OnPublish {
@@ -375,8 +295,36 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// HK-18: what a call that is given up has started is gone by its deadline, also
+// where the endpoint never answers: at once if the caller gives up, else then.
+func TestHK18Goroutines(t *testing.T) {
+	for _, givesUp := range []bool{true, false} {
+		h := func(w http.ResponseWriter, r *http.Request, c call) { pause(r, time.Hour) }
+		rules := all("http://h/")
+		bubble(t, Options{Rules: rulesOf(rules)}, h, func(t *testing.T, e *Engine) {
+			before, want := runtime.NumGoroutine(), rules.Timeout
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if givesUp {
+				want = time.Second
+				time.AfterFunc(want, cancel)
+			}
+			client, started := e.Client(), time.Now()
+			time.AfterFunc(time.Second, client.Leave)
+			err := client.Ask(ctx, event(OnPublish, 1, "s"))
+			if took := time.Since(started); err == nil || took != want {
+				t.Errorf("%v after %v", err, took)
+			}
+			synctest.Wait()
+			if n := runtime.NumGoroutine(); n != before {
+				t.Errorf("%d goroutines, %d before", n, before)
+			}
+		})
+	}
+}
+
 // HK-13: no secret in a log line or an error, whatever happens.
-func TestSecretsAreMasked(t *testing.T) {
+func TestHK13(t *testing.T) {
 	for _, answer := range []string{"0", "1", "SECRET", `{"code":"SECRET"}`} {
 		srv := newLedger(t, func(w http.ResponseWriter, _ call) { io.WriteString(w, answer) })
 		url := strings.Replace(srv.URL, "http://", "http://u:SECRET@", 1) + "/p?k=SECRET"

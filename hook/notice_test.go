@@ -15,7 +15,7 @@ import (
 )
 
 // HK-22: short clients, many at once: each one's events in order, none missing.
-func TestOrderPerClient(t *testing.T) {
+func TestHK22(t *testing.T) {
 	const clients = 2000
 	srv := newLedger(t, nil)
 	e := testEngine(t, all(srv.URL))

@@ -244,7 +244,7 @@ func TestTakenBack(t *testing.T) {
 }
 
 // HK-21, and secrets that are none.
-func TestSecrets(t *testing.T) {
+func TestHK21(t *testing.T) {
 	key := strings.Repeat("k", 24)
 	good := "whsec_" + base64.StdEncoding.EncodeToString([]byte(key))
 	t.Setenv("HOOK_SECRET", good)

@@ -31,7 +31,11 @@ func (a answer) verdict() *Refusal {
 	body := bytes.Trim(a.body, " \t\r\n\v\f")
 	code, err := readCode(body)
 	if err != nil {
-		return &Refusal{Reason: ReasonBadResponse, Status: a.status, Detail: err.Error()}
+		detail := err.Error()
+		if coding := a.header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+			detail = "body is compressed, which was not asked for" // and is not unpacked
+		}
+		return &Refusal{Reason: ReasonBadResponse, Status: a.status, Detail: detail}
 	}
 	if code == "0" {
 		return nil

@@ -93,7 +93,7 @@ var verdicts = []struct {
 	{308, "0", ReasonRedirect},
 }
 
-func TestVerdicts(t *testing.T) {
+func TestHK07(t *testing.T) {
 	var row int
 	srv := newLedger(t, func(w http.ResponseWriter, _ call) {
 		w.WriteHeader(verdicts[row].status)
