@@ -54,7 +54,22 @@ func TestHK02(t *testing.T) {
 	s := startServer(t, defaultVhost(), vhost("hangs.example", hooks(rcv, "on_publish", "timeout 1500;")))
 	canary := startCanary(t, s, "live/canary")
 	canary.take(t)
+	var others sync.WaitGroup
+	others.Go(func() { // those who ask nobody are served meanwhile
+		rcv.wait(t, "on_publish", "", 1)
+		for range 10 {
+			if code, _ := play(t, s, "a", "s"); code != rtmp.CodePlayStart {
+				t.Errorf("another player: %s", code)
+			}
+			publishWith(t, s.url("live/s")).Close()
+		}
+		if n := len(s.matching(0, "on_publish refused")); n == 500 {
+			t.Error("the other clients came too late to tell")
+		}
+	})
 	codes, slowest := crowd(t, s, 500, "live...vhost...hangs.example", func(i int) []byte { return cmdPublish(fmt.Sprint("s", i)) })
+	others.Wait()
+	s.waitCount(t, `on_publish refused.*reason=hook\.(timeout|breaker)\b`, 500)
 	if codes[rtmp.CodePublishDenied] != 500 || slowest > 5*time.Second {
 		t.Errorf("%v, the last after %v", codes, slowest)
 	}

@@ -35,14 +35,15 @@ func TestHK13(t *testing.T) {
 	for i, url := range []string{
 		rcv.url("on_play"), dead, rawEndpoint(t, says("SECRET-5 is no HTTP\r\n\r\n")), rawEndpoint(t, says(ok+"Content-Length: 100\r\n\r\nSECRET-5")),
 		"http://no-such-name.invalid/x", "https" + strings.TrimPrefix(rcv.url("x"), "http"),
+		rawEndpoint(t, repeats(ok+"\r\n", "SECRET-5")), rawEndpoint(t, repeats(ok+"X: SECRET-5", "SECRET-5")), rawEndpoint(t, drips(ok+"X: SECRET-5")),
 	} {
-		blocks = append(blocks, vhost(fmt.Sprintf("v%d", i), block("http_hooks", "enabled on;", "timeout 1000;", "secret "+key+";",
+		blocks = append(blocks, vhost(fmt.Sprintf("v%d", i), block("http_hooks", "enabled on;", "timeout 400;", "secret "+key+";",
 			"on_play "+secret(url)+";", "on_stop "+secret(url)+";", "on_unpublish "+secret(url)+";")))
 	}
 	s := startServer(t, append(blocks, "srs_log_level verbose;")...)
 	for i := range blocks {
 		v := fmt.Sprintf("v%d", i)
-		for _, a := range []reply{{}, {body: "SECRET-5"}, {status: 500, body: "SECRET-5"}, {status: 302, header: map[string]string{"Location": "http://SECRET-5/"}}} {
+		for _, a := range []reply{{}, {body: "1"}, {body: "SECRET-5"}, {status: 500, body: "SECRET-5"}, {status: 302, header: map[string]string{"Location": "http://SECRET-5/"}}} {
 			rcv.always("on_play", a)
 			rcv.always("on_unpublish", a)
 			play(t, s, v, "s?token=SECRET-3")
@@ -63,7 +64,10 @@ func TestHK13(t *testing.T) {
 	if i := strings.Index(text, key[6:]); i >= 0 {
 		t.Error("the log has the key")
 	}
-	for _, want := range []string{"u:***@", "k=***", "token=***"} {
+	for _, want := range []string{
+		"u:***@", "k=***", "token=***", "reason=hook.denied", "reason=hook.bad_response", "reason=hook.status", "reason=hook.redirect",
+		"reason=hook.refused", "reason=hook.tls", "reason=hook.too_big", "reason=hook.timeout",
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in the log", want)
 		}
@@ -78,6 +82,7 @@ func TestHK16(t *testing.T) {
 	if code, took := play(t, s, "a", "s"); code != rtmp.CodePlayFailed || took > 4*time.Second {
 		t.Errorf("%s after %v", code, took)
 	}
+	s.waitLog(t, `on_play refused.*reason=hook\.(refused|timeout)`) // as the name server answers, or does not
 }
 
 // TestHK17: the endpoint closes its idle connections after a second, and asks for
@@ -110,29 +115,52 @@ func TestHK17(t *testing.T) {
 }
 
 // TestHK18: the client leaves while on_publish is pending, and the endpoint then
-// says yes: no stream, and the endpoint hears the end.
+// says yes: no stream, and the endpoint hears the end. If it never answers, the
+// call is over by the timeout all the same.
 func TestHK18(t *testing.T) {
 	t.Parallel()
 	rcv := newReceiver(t)
-	s := startServer(t, defaultVhost(hooks(rcv)))
+	const timeout = 4 * time.Second
+	s := startServer(t, defaultVhost(hooks(rcv, append(allEvents, fmt.Sprintf("timeout %d;", timeout.Milliseconds()))...)))
 	yes := make(chan struct{})
-	rcv.script("on_publish", func(call) reply {
-		if len(rcv.of("on_publish", "s")) == 0 {
+	rcv.script("on_publish", func(c call) reply {
+		switch {
+		case c.text("stream") == "never":
+			return reply{until: make(chan struct{})}
+		case len(rcv.of("on_publish", "s")) == 0:
 			return reply{until: yes}
 		}
 		return reply{}
 	})
-	c := dial(t, s).shake(t)
-	c.connect(t, s.url("live"), "live")
-	c.send(t, cmdCreateStream(), cmdPublish("s"))
-	rcv.wait(t, "on_publish", "s", 1)
-	c.reset()
+	leave := func(stream string) {
+		c := dial(t, s).shake(t)
+		c.connect(t, s.url("live"), "live")
+		c.send(t, cmdCreateStream(), cmdPublish(stream))
+		rcv.wait(t, "on_publish", stream, 1)
+		c.reset()
+	}
+	all := []string{"on_connect", "on_publish", "on_unpublish", "on_close"}
+	leave("s")
 	<-time.After(100 * time.Millisecond)
 	close(yes)
 	rcv.wait(t, "on_close", "", 1)
-	if got := rcv.actions(""); !slices.Equal(got, []string{"on_connect", "on_publish", "on_unpublish", "on_close"}) {
+	if got := rcv.actions(""); !slices.Equal(got, all) {
 		t.Errorf("calls %q", got)
 	}
+
+	leave("never")
+	begun := time.Now()
+	rcv.wait(t, "on_close", "", 2)
+	rcv.until(t, "the call to be given up", func() bool { rcv.mu.Lock(); defer rcv.mu.Unlock(); return rcv.left == 1 })
+	if took := time.Since(begun); took > timeout {
+		t.Errorf("the call was given up after %v", took)
+	}
+	if got := rcv.actions(rcv.of("on_publish", "never")[0].client()); !slices.Equal(got, all) {
+		t.Errorf("calls %q", got)
+	}
+	mark := s.mark()
+	s.signal(t, syscall.SIGUSR2)
+	s.waitLine(t, mark, "counters endpoint=.* running=0 gates_waiting=0 pending=0 ")
 	if lines := s.matching(0, "publish started"); len(lines) > 0 {
 		t.Errorf("%q", lines)
 	}

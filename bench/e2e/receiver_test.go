@@ -51,6 +51,7 @@ type reply struct {
 	header map[string]string // Location for one
 	raw    string            // instead of HTTP
 	cut    bool              // closes without a word
+	reset  bool              // closes with RST, raw or not
 	until  <-chan struct{}   // answers when this is closed; the caller may leave before
 }
 
@@ -140,10 +141,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (r *receiver) answer(w http.ResponseWriter, a reply) {
-	if a.cut || a.raw != "" {
+	if a.cut || a.reset || a.raw != "" {
 		conn, _, err := w.(http.Hijacker).Hijack()
 		if err == nil {
 			io.WriteString(conn, a.raw)
+			if a.reset {
+				conn.(*net.TCPConn).SetLinger(0)
+			}
 			conn.Close()
 		}
 		return
