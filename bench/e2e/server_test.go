@@ -55,8 +55,11 @@ func startServer(t testing.TB, directives ...string) *srs {
 // writeConf writes the configuration file, at the start or for a reload.
 func (s *srs) writeConf(t testing.TB, directives ...string) {
 	t.Helper()
-	text := fmt.Sprintf("listen %s;\npid %s/srs.pid;\nsrs_log_tank console;\nmax_connections 600;\nserver_id %s;\n%s\n",
-		s.addr, s.dir, serverID, strings.Join(directives, "\n"))
+	more := strings.Join(directives, "\n")
+	if !strings.Contains(more, "max_connections ") {
+		more = "max_connections 600;\n" + more
+	}
+	text := fmt.Sprintf("listen %s;\npid %s/srs.pid;\nsrs_log_tank console;\nserver_id %s;\n%s\n", s.addr, s.dir, serverID, more)
 	if err := os.WriteFile(s.conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
