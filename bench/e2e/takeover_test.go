@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"srs/rtmp"
 )
@@ -96,6 +97,36 @@ func TestTakeover(t *testing.T) {
 		if _, err := readFLV(f); err != nil {
 			t.Errorf("%s: %v", f, err)
 		}
+	}
+}
+
+// TestTakeoverOfWhoLeft: a publisher has left while its on_publish is pending. A
+// newcomer does not wait for the moment that the endpoint has to answer.
+func TestTakeoverOfWhoLeft(t *testing.T) {
+	t.Parallel()
+	rcv := newReceiver(t)
+	s := startServer(t, defaultVhost(hooks(rcv), block("publish", "on_conflict takeover;")))
+	rcv.always("on_publish", reply{until: make(chan struct{})})
+	for _, stream := range []string{"s", "other"} {
+		c := dial(t, s).shake(t)
+		c.connect(t, s.url("live"), "live")
+		c.send(t, cmdCreateStream(), cmdPublish(stream))
+		rcv.wait(t, "on_publish", stream, 1)
+		c.Close()
+	}
+	rcv.always("on_publish", reply{})
+	publishWith(t, s.url("live/s"))
+	left := rcv.of("on_publish", "s")[0].client()
+	end, other := rcv.wait(t, "on_unpublish", "s", 1), rcv.wait(t, "on_unpublish", "other", 1)
+	if end.client() != left {
+		t.Errorf("%s", end.body)
+	}
+	if sooner := other.at.Sub(end.at); sooner < time.Second/2 {
+		t.Errorf("the end that the newcomer waited for came only %v before the other", sooner)
+	}
+	rcv.wait(t, "on_close", "", 2)
+	if got, want := rcv.actions(left), []string{"on_connect", "on_publish", "on_unpublish", "on_close"}; !slices.Equal(got, want) {
+		t.Errorf("calls of who had left: %q", got)
 	}
 }
 

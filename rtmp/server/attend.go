@@ -32,6 +32,8 @@ func (x *loop) look(c *session) {
 		}
 	}
 	switch {
+	case c.gone && c.gate != nil && c.isOusted():
+		c.gate.cancel() // nobody waits for its answer any more, but somebody for the name
 	case c.slot < 0:
 	case c.cut.Load():
 		x.close(c)

@@ -85,7 +85,7 @@ func (x *loop) decided(c *session, g *gate, refusal error) {
 }
 
 // leftGrace is how long an endpoint may take to answer for a client that has
-// left meanwhile. A stream's name is held as long.
+// left meanwhile. A stream's name is held as long, unless somebody takes it over.
 const leftGrace = 2 * time.Second
 
 // owed reports whether the end of what was asked for must be told: it was
