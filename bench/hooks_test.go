@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestHooksCommandLine(t *testing.T) {
@@ -44,6 +45,23 @@ func TestReceiverChecks(t *testing.T) {
 		}
 		if got := r.report; got.Begins != c.begins || got.Ends != c.ends || got.Disorder != c.disorder || got.Repeats != c.repeats {
 			t.Errorf("%s: %+v", c.calls, got)
+		}
+	}
+}
+
+// TestNeighbour: what is said of a run beside an endpoint that hangs.
+func TestNeighbour(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		beside time.Duration
+		want   string
+	}{
+		{12 * ms, "p99: 10.00 ms alone, 12.00 ms beside an endpoint that hangs; within the bound of 12.00 ms (rule)\n"},
+		{13 * ms, "p99: 10.00 ms alone, 13.00 ms beside an endpoint that hangs; OVER the bound of 12.00 ms (rule)\n"},
+	} {
+		var out bytes.Buffer
+		if neighbour(&out, "p99", []time.Duration{10 * ms, c.beside}, 12*ms, "rule"); out.String() != c.want {
+			t.Error(out.String())
 		}
 	}
 }
