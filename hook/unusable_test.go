@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A journal_dir that cannot be used stops nobody: gates and notices go on, what
@@ -90,4 +91,37 @@ func TestUnusableJournal(t *testing.T) {
 	if n := got["100on_unpublish"] + got["100on_close"]; len(got) > n {
 		t.Errorf("besides: %v", got)
 	}
+}
+
+// PR-04: what waits while the disk fails is bounded: the oldest is dropped, with a
+// line. The rest goes to the disk when that is back. (A full disk: bench/e2e. One
+// that refuses fsync, or hangs: hook/journal.)
+func TestPR04(t *testing.T) {
+	const more = 500
+	place := filepath.Join(t.TempDir(), "hooks")
+	os.WriteFile(place, nil, 0o600) // no folder can be here
+	var book logBook
+	e := durable(t, place, Options{Rules: rulesOf(all("http://127.0.0.1:1/")), Log: book.logger()})
+	for i := range uint64(maxLoose + more) {
+		e.Client().Tell(event(OnStop, i, "s"))
+	}
+	e.mu.Lock()
+	waiting, bytes := e.loose.Len(), e.looseBytes
+	e.mu.Unlock()
+	dropped := e.Counters()[OnStop].Dropped
+	if waiting > maxLoose || bytes > maxLooseBytes || waiting+int(dropped) != maxLoose+more || !strings.Contains(book.String(), "notices dropped") {
+		t.Errorf("%d wait, %d bytes, %d dropped", waiting, bytes, dropped)
+	}
+	os.Remove(place)
+	quiet(t, e)
+	if n := strings.Count(book.String(), "level=ERROR"); n != 1 {
+		t.Errorf("%d error lines", n)
+	}
+	left := killed(t, place)
+	closeWithin(t, e, time.Second)
+	next := durable(t, left, Options{Rules: rulesOf(all("http://127.0.0.1:1/"))})
+	if n := next.Endpoints()[0].Pending; n != waiting {
+		t.Errorf("%d of %d survive", n, waiting)
+	}
+	closeWithin(t, next, time.Second)
 }

@@ -34,7 +34,8 @@ func newAuthority(t testing.TB) *authority {
 	a := &authority{file: filepath.Join(t.TempDir(), "ca.pem")}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "the tests"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, // it may be shown as well
 	}
 	a.key = newKey(t)
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
@@ -106,6 +107,8 @@ func TestHK15(t *testing.T) {
 	serve := func(cert tls.Certificate, most uint16) string {
 		return secured(t, rcv, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS10, MaxVersion: most})
 	}
+	other := newAuthority(t) // its own certificate is signed by itself
+	alone := tls.Certificate{Certificate: [][]byte{other.cert.Raw}, PrivateKey: other.key}
 	stalls := rawListener(t)
 	shown := ca.issue(t, "srs", time.Hour)
 	clients := x509.NewCertPool()
@@ -125,6 +128,7 @@ func TestHK15(t *testing.T) {
 		{"other name", onPlay(serve(ca.issue(t, "hooks.example", time.Hour), tls.VersionTLS13), trust, "server_name hooks.example;"), ""},
 		{"our certificate", onPlay(mutual, trust, "cert_file "+dir+"/cert.pem;", "key_file "+dir+"/key.pem;"), ""},
 		{"unknown authority", onPlay(serve(here, tls.VersionTLS13)), "unknown authority"},
+		{"self-signed", onPlay(serve(alone, tls.VersionTLS13), trust), "unknown authority"},
 		{"expired", onPlay(serve(ca.issue(t, "127.0.0.1", -time.Hour), tls.VersionTLS13), trust), "expired"},
 		{"wrong name", onPlay(serve(ca.issue(t, "hooks.example", time.Hour), tls.VersionTLS13), trust), "doesn't contain any IP SANs"},
 		{"TLS 1.0", onPlay(serve(here, tls.VersionTLS10), trust), "protocol version"},
