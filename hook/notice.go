@@ -295,7 +295,7 @@ func (e *Engine) finishLocked(it *item, o Outcome) {
 		count.Failed++
 	default:
 		count.Dropped++
-		ep.tallies[it.action].outcomes[Dropped].Add(1)
+		ep.tallies[it.action].count(Dropped)
 	}
 	ep.drainedLocked(it, o)
 	if it.older != nil {

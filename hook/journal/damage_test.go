@@ -8,17 +8,23 @@ import (
 	"testing"
 )
 
-// PR-03: a file cut at each byte of its last record loses that record only.
-func TestPR03Cut(t *testing.T) {
+// file is a journal file with these records.
+func file(t testing.TB, payloads ...string) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	w := start(t, dir)
-	w.put(t, "one", "two", "three is cut")
+	w.put(t, payloads...)
 	w.close(t)
-	path := segmentsOf(t, dir)[0]
-	whole, err := os.ReadFile(path)
+	b, err := os.ReadFile(segmentsOf(t, dir)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+// PR-03: a file cut at each byte of its last record loses that record only.
+func TestPR03Cut(t *testing.T) {
+	whole := file(t, "one", "two", "three is cut")
 	last := len(whole) - recordSize(len("three is cut"))
 	for cut := range len(whole) {
 		for _, tail := range []string{"", strings.Repeat("\x00", 300), strings.Repeat("garbage ", 40)} {
@@ -76,14 +82,7 @@ func TestPR03Foreign(t *testing.T) {
 
 // A damaged record in the middle is stepped over; each byte is damaged once.
 func TestDamage(t *testing.T) {
-	dir := t.TempDir()
-	w := start(t, dir)
-	w.put(t, "one", "the second one", "three")
-	w.close(t)
-	whole, err := os.ReadFile(segmentsOf(t, dir)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := file(t, "one", "the second one", "three")
 	begin := headerSize + recordSize(3)
 	for at := begin; at < begin+recordHeader+len("the second one"); at++ {
 		b := slices.Clone(whole)
@@ -100,15 +99,7 @@ func TestDamage(t *testing.T) {
 // A damaged salt makes all records unreadable: the file is moved aside, not
 // removed. A file with damage between records is read and kept as well.
 func TestDamagedIsKept(t *testing.T) {
-	dir := t.TempDir()
-	w := start(t, dir)
-	w.put(t, "one", "two", "three")
-	w.close(t)
-	path := segmentsOf(t, dir)[0]
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := file(t, "one", "two", "three")
 	for at, want := range map[int]string{headerSize - 1: "", headerSize + recordSize(3) + recordHeader: "one three"} {
 		for _, number := range []string{"/0000000001.journal", "/0000000007.journal"} { // the last; not the last
 			dir := t.TempDir()
@@ -135,16 +126,8 @@ func TestDamagedIsKept(t *testing.T) {
 // What cannot be read at the end of a file is a torn end in the newest only, and
 // told once; in an older one it is damage.
 func TestTornOrDamaged(t *testing.T) {
-	dir := t.TempDir()
-	w := start(t, dir)
-	w.put(t, "one", "two")
-	w.close(t)
-	first := segmentsOf(t, dir)[0]
-	whole, err := os.ReadFile(first)
-	if err != nil {
-		t.Fatal(err)
-	}
-	os.WriteFile(first, whole[:len(whole)-5], 0o600)
+	dir, whole := t.TempDir(), file(t, "one", "two")
+	os.WriteFile(dir+"/0000000001.journal", whole[:len(whole)-5], 0o600)
 	hold := func() *owner {
 		w := open(t, dir)
 		for _, p := range w.places {
@@ -171,7 +154,7 @@ func TestTornOrDamaged(t *testing.T) {
 	}
 	b[len(b)-recordSize(4)+recordHeader] ^= 1
 	os.WriteFile(files[1], b, 0o600)
-	w = hold()
+	w := hold()
 	if text := w.log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "is damaged") || strings.Contains(text, "torn") {
 		t.Error(text)
 	}
