@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -79,6 +80,39 @@ func TestHK16(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(started))
 		}
 	})
+}
+
+// HK-16: an endpoint moves; it is called where it is now within 5 s.
+func TestHK16Moved(t *testing.T) {
+	old := newLedger(t, nil)
+	_, port, _ := net.SplitHostPort(old.Listener.Addr().String())
+	ln, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "0") }))
+	moved.Listener.Close()
+	moved.Listener = ln
+	moved.Start()
+	defer moved.Close()
+
+	e := testEngine(t, all("http://moves.example:"+port+"/"))
+	var at atomic.Value
+	at.Store(netip.MustParseAddr("127.0.0.1"))
+	e.names.lookup = func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{at.Load().(netip.Addr)}, nil }
+	if err := e.Client().Ask(t.Context(), event(OnPlay, 1, "s")); err != nil || len(old.seen()) != 1 {
+		t.Fatal(err)
+	}
+	at.Store(netip.MustParseAddr("127.0.0.2"))
+	old.Close()
+	begun := time.Now()
+	tick := time.NewTicker(400 * time.Millisecond) // seldom enough for the breaker
+	defer tick.Stop()
+	for e.Client().Ask(t.Context(), event(OnPlay, 1, "s")) != nil {
+		if <-tick.C; time.Since(begun) > 5*time.Second {
+			t.Fatal("it is still called where it was")
+		}
+	}
 }
 
 // The first address that answers is taken; names are bounded.
