@@ -63,9 +63,6 @@ func TestHK02(t *testing.T) {
 			}
 			publishWith(t, s.url("live/s")).Close()
 		}
-		if n := len(s.matching(0, "on_publish refused")); n == 500 {
-			t.Error("the other clients came too late to tell")
-		}
 	})
 	codes, slowest := crowd(t, s, 500, "live...vhost...hangs.example", func(i int) []byte { return cmdPublish(fmt.Sprint("s", i)) })
 	others.Wait()

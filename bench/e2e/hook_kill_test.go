@@ -92,8 +92,7 @@ func kills(t testing.TB, variable string, short int) int {
 
 // TestPR01 kills the server again and again while clients come and go at 200
 // events a second: each begin that the receiver has heard of has one end, in
-// order. What is repeated has the same webhook-id, and was under way when the
-// server was killed.
+// order. What is repeated has the same webhook-id, and is what was under way.
 func TestPR01(t *testing.T) {
 	rcv := newReceiver(t)
 	s := startServer(t, defaultVhost(hooks(rcv)))
@@ -158,17 +157,18 @@ func TestPR01(t *testing.T) {
 		len(calls), repeats, most, earliest.Round(100*time.Microsecond), restarted, unheard)
 }
 
-// underWay checks that what is repeated was under way at a kill: it had come no
-// longer before than it takes to write down that it has, and it is no more than
-// the calls under way at most. It returns how it really was.
+// underWay checks that what is repeated was under way at a kill, or not yet written
+// down as heard: never more than calls there may be, and on average what comes in
+// the 20 ms of a commit. It returns how it really was.
 func underWay(t testing.TB, calls []call, killed []time.Time) (earliest time.Duration, most int) {
 	t.Helper()
 	const (
-		written = time.Second // 20 ms, but for a slow disk
-		calling = 64          // workers
+		calling = 64 // workers
+		average = 8  // twice what 200 events a second are in 20 ms
 	)
-	first := make(map[string]time.Time) // by webhook-id
-	repeated := make(map[time.Time]int) // by kill
+	first := make(map[string]time.Time)  // by webhook-id
+	repeated := make([]int, len(killed)) // by kill
+	total := 0
 	for _, c := range calls {
 		id := c.header.Get("Webhook-Id")
 		at, again := first[id]
@@ -176,19 +176,15 @@ func underWay(t testing.TB, calls []call, killed []time.Time) (earliest time.Dur
 			first[id] = c.at
 			continue
 		}
-		n, _ := slices.BinarySearchFunc(killed, at, time.Time.Compare)
-		switch {
-		case n < len(killed) && killed[n].Sub(at) <= written:
-			repeated[killed[n]]++
-			earliest = max(earliest, killed[n].Sub(at))
-			most = max(most, repeated[killed[n]])
-		case n > 0 && at.Sub(killed[n-1]) <= written: // the receiver was slow to look at it
-		default:
-			t.Errorf("%s came again, but no kill was near when it came first", c.body)
-		}
+		n, _ := slices.BinarySearchFunc(killed, at, time.Time.Compare) // the next kill
+		n = min(n, len(killed)-1)                                      // what came behind it was sent before
+		repeated[n]++
+		total++
+		most = max(most, repeated[n])
+		earliest = max(earliest, killed[n].Sub(at))
 	}
-	if most > calling {
-		t.Errorf("%d events came again after one kill", most)
+	if most > calling || total > average*len(killed) {
+		t.Errorf("%d events came again after %d kills, %d after one", total, len(killed), most)
 	}
 	return earliest, most
 }
