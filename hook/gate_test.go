@@ -257,10 +257,11 @@ func TestHK11(t *testing.T) {
 				t.Fatalf("%d under way", ep.Running)
 			}
 		}
+		underway := most.Load() // an endpoint may be slow to notice that a call was given up, after 30 s
 		wg.Wait()
-		t.Logf("%v; at most %d under way, %d waiting", got, most.Load(), waiting)
-		if most.Load() != DefaultWorkers || waiting != DefaultQueue {
-			t.Errorf("at most %d under way, %d waiting", most.Load(), waiting)
+		t.Logf("%v; at most %d under way, %d waiting", got, underway, waiting)
+		if underway != DefaultWorkers || waiting != DefaultQueue {
+			t.Errorf("at most %d under way, %d waiting", underway, waiting)
 		}
 		if n := got[""] + got[ReasonTimeout] + got[ReasonOverload]; n != rate*seconds || got[ReasonOverload] < rate*(seconds-2) || got[""] < DefaultQueue-2*DefaultWorkers {
 			t.Errorf("%v", got)
