@@ -87,7 +87,9 @@ func TestBellMissesNothing(t *testing.T) {
 	e := hear(t, r, time.Minute)
 	p := start(t, r, usual())
 	const n = 20_000
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for range n {
 			p.Write(key(9))
 		}
@@ -111,5 +113,6 @@ func TestBellMissesNothing(t *testing.T) {
 			t.Fatalf("%d of %d came: a message rang nobody", got, n)
 		}
 	}
+	<-done
 	e.close()
 }
