@@ -32,11 +32,7 @@ func (r *Recorder) clean() {
 		if all {
 			looked = now
 		}
-		for _, v := range r.Conf().Vhosts {
-			if d := v.DVR; v.Enabled && d.Enabled && (d.MinFree > 0 || all && (d.MaxAge > 0 || d.MaxSize > 0)) {
-				r.cleanVhost(v.Name, d, all, now)
-			}
-		}
+		r.cleanAll(all, now)
 		select {
 		case <-tick.C:
 		case <-r.closing:
@@ -45,8 +41,28 @@ func (r *Recorder) clean() {
 	}
 }
 
-func (r *Recorder) cleanVhost(vhost string, d conf.DVR, all bool, now time.Time) {
-	p := newPattern(vhost, d.Path, r.dir(literalRoot(fileTemplate(d.Path))))
+// cleanAll does so for the vhosts whose limits are to be looked at, in each
+// directory one after the other.
+func (r *Recorder) cleanAll(all bool, now time.Time) {
+	due := map[string][]*conf.Vhost{}
+	for _, v := range r.Conf().Vhosts {
+		if d := v.DVR; v.Enabled && d.Enabled && (d.MinFree > 0 || all && (d.MaxAge > 0 || d.MaxSize > 0)) {
+			dir := r.dir(literalRoot(fileTemplate(d.Path)))
+			due[dir] = append(due[dir], v)
+		}
+	}
+	for dir, vhosts := range due {
+		r.tend(chore{dir, cleaning}, func(alive func()) {
+			for _, v := range vhosts {
+				p := newPattern(v.Name, v.DVR.Path, dir)
+				p.alive = alive
+				r.cleanVhost(p, v.DVR, all, now)
+			}
+		})
+	}
+}
+
+func (r *Recorder) cleanVhost(p pattern, d conf.DVR, all bool, now time.Time) {
 	r.disk(p.dir, func() {
 		free, err := freeBytes(p.dir)
 		if errors.Is(err, os.ErrNotExist) {
@@ -56,7 +72,7 @@ func (r *Recorder) cleanVhost(vhost string, d conf.DVR, all bool, now time.Time)
 			err = r.keepWithin(&p, d, free, now)
 		}
 		if err != nil {
-			r.Log.Error("old recordings cannot be removed", "vhost", vhost, "path", p.root, "error", err.Error())
+			r.Log.Error("old recordings cannot be removed", "vhost", p.vhost, "path", p.root, "error", err.Error())
 		}
 	})
 }
@@ -88,6 +104,7 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 	defer root.Close()
 	var stuck error // the first that cannot be removed; the next ones can, perhaps
 	for _, f := range sortOldest(oldest) {
+		p.alive()
 		reason := ""
 		switch {
 		case d.MaxAge > 0 && now.Sub(f.at) > d.MaxAge:

@@ -18,6 +18,8 @@ type pattern struct {
 	dir   string // root in the file system
 	name  *regexp.Regexp
 	depth int // folders below root; negative: any number
+
+	alive func() // called now and then while files are looked for, and at
 }
 
 // variables is what a variable of a template can have become.
@@ -53,7 +55,7 @@ func newPattern(vhost, template, dir string) pattern {
 	if seen["app"] {
 		depth = -1
 	}
-	return pattern{vhost: vhost, root: root, dir: dir, name: regexp.MustCompile(b.String()), depth: depth}
+	return pattern{vhost: vhost, root: root, dir: dir, name: regexp.MustCompile(b.String()), depth: depth, alive: func() {}}
 }
 
 // publisher is what a name tells of who has published.
@@ -101,6 +103,7 @@ func (p *pattern) walk(suffixes []string, visit func(found) error) error {
 	}
 	defer root.Close()
 	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		p.alive()
 		switch {
 		case err != nil:
 			return nil

@@ -13,7 +13,8 @@
 // with what it has, and another one is tried every ten seconds.
 //
 // Beside the recordings a caretaker (Start) repairs what a killed server has left
-// and completes what could not be completed, and a janitor removes old files.
+// and completes what could not be completed, and a janitor removes old files, in
+// each directory on its own (chore.go).
 //
 // Which publishes share a file is in turn.go, what goes into which file in
 // recording.go and plan.go, at which time in clock.go, what becomes of it in outcome.go; file.go has the
@@ -47,7 +48,7 @@ const (
 	flushAfter  = 450 * time.Millisecond // a byte waits no longer for the kernel, on a machine that has time: 500 ms are promised
 	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
 	retryAfter  = 10 * time.Second       // between tries of a new file
-	closeGrace  = time.Second            // of the time for Close, to complete files of publishes that still run
+	closeGrace  = time.Second            // of the time for Close, to complete files of publishes that still run; and for chores
 	maxHold     = 30_000                 // ms of pictures that are held back for a keyframe
 	maxLead     = 1000                   // ms that sound may come behind its picture at a cut and keep its time
 )
@@ -74,7 +75,8 @@ type Recorder struct {
 	lag     *live.Lag // of all readers
 	origins origins
 
-	running sync.WaitGroup
+	running sync.WaitGroup // recordings
+	caring  sync.WaitGroup // what is done beside them; ends after them
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -87,6 +89,7 @@ type Recorder struct {
 	marks    []pendingMark            // oldest first
 	owned    map[markName]bool        // marks of this process
 	unmended []unmended
+	chores   map[chore]*sign // under way
 }
 
 // New returns a Recorder without publishes.
@@ -101,6 +104,7 @@ func New(o Options) *Recorder {
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
 		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[markName]bool),
+		chores: make(map[chore]*sign),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
@@ -172,25 +176,46 @@ func (r *Recorder) Close(ctx context.Context) error {
 	defer cancel()
 	defer r.stop()
 
-	done := make(chan struct{})
+	done, cared := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(done)
 		r.running.Wait()
+		close(done)
+		r.caring.Wait()
+		close(cared)
 	}()
 	select {
 	case <-done:
+		r.leaveChores(ctx, cared)
 		return nil
 	case <-cut.Done():
 	}
 	r.stop()
 	select {
 	case <-done:
+		r.leaveChores(ctx, cared)
 		return nil
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return fmt.Errorf("dvr: %d recordings not completed: %w", r.active, ctx.Err())
+}
+
+// leaveChores waits a moment for what is done beside the recordings. What a disk
+// keeps waiting then the next start does.
+func (r *Recorder) leaveChores(ctx context.Context, cared <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, closeGrace)
+	defer cancel()
+	select {
+	case <-cared:
+		return
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.chores {
+		r.Log.Warn("not waited for, the next start goes on with it", "path", c.dir, "waits", c.kind)
+	}
 }
 
 // disk runs a function that may block on the disk of a directory. No more than

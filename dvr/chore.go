@@ -1,0 +1,78 @@
+package dvr
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// hungAfter is how long a chore may give no sign of life until that is said.
+const hungAfter = 30 * time.Second
+
+// A chore is work beside the recordings, for one directory of them. One goroutine
+// does it, one at a time of each kind: a disk that hangs keeps its own chores
+// waiting, and those of no other, and they do not pile up.
+type chore struct{ dir, kind string }
+
+// Kinds of chores.
+const (
+	repairing = "repairing leftovers"
+	unmarking = "removing marks"
+	mending   = "completing recordings"
+	cleaning  = "removing old recordings"
+)
+
+// A sign is when a chore was seen alive last.
+type sign struct{ at atomic.Int64 }
+
+func (s *sign) give()           { s.at.Store(time.Now().UnixNano()) }
+func (s *sign) last() time.Time { return time.Unix(0, s.at.Load()) }
+
+// tend does a chore. It returns at once, with what is closed when the chore is
+// done; nil when the one before is still under way. Callers are the caretaker's
+// goroutines, or come after them.
+func (r *Recorder) tend(c chore, work func(alive func())) <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.chores[c] != nil {
+		return nil
+	}
+	s := &sign{}
+	s.give()
+	r.chores[c] = s
+	over := make(chan struct{})
+	r.caring.Go(func() {
+		defer close(over)
+		defer func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			delete(r.chores, c)
+		}()
+		work(s.give)
+	})
+	return over
+}
+
+// tellHung says once of each directory that it does not answer, and once that it
+// does so again.
+func (r *Recorder) tellHung(told map[string]bool) {
+	hung := map[string]chore{}
+	r.mu.Lock()
+	for c, s := range r.chores {
+		if time.Since(s.last()) > hungAfter {
+			hung[c.dir] = c
+		}
+	}
+	r.mu.Unlock()
+	for dir, c := range hung {
+		if !told[dir] {
+			told[dir] = true
+			r.Log.Error("a directory of recordings does not answer; what is to be done there waits for it, others do not", "path", dir, "waits", c.kind, "since", hungAfter.String())
+		}
+	}
+	for dir := range told {
+		if _, still := hung[dir]; !still {
+			delete(told, dir)
+			r.Log.Info("a directory of recordings answers again", "path", dir)
+		}
+	}
+}
