@@ -34,7 +34,8 @@ type file struct {
 	os        *os.File
 	metadata  flv.FileMetadata // without its body
 	syncAfter time.Duration
-	crowd     *crowd // nil: it is on its own
+	crowd     *crowd            // nil: it is on its own
+	aside     func(call func()) // has a goroutine make a call to the disk
 
 	continued int  // 0, or the Frames of sum when it was reopened
 	said      bool // that it goes on
@@ -48,7 +49,8 @@ type file struct {
 	written  time.Time   // when the kernel got something last
 	before   time.Time   // likewise, at the last look
 	looked   time.Time   // when that was
-	covered  bool        // the crowd's sync was its, too; whether it is still there is to be looked at
+	own      ownSync     // its own
+	covered  bool        // a sync has ended; whether it is still there is to be looked at
 	size     int64       // up to the end of the last whole tag in the kernel
 	sum      flv.Summary // of those tags
 	lost     int         // frames that were appended and never written
@@ -134,23 +136,27 @@ func (f *file) append(t flv.Tag, now time.Time) (full bool) {
 }
 
 // look is called before tags are appended that have come since the last step. It
-// sees what the crowd's sync has brought to the disk: everything, or all but what
-// was written since the last look.
+// sees what a sync of its own has brought to the disk, or the crowd's: everything,
+// or all but what was written since it began.
 func (f *file) look(now time.Time) {
+	f.own.look()
 	switch {
 	case f.unsynced.IsZero():
-	case f.crowd.covers(f.written):
+	case f.crowd.covers(f.written), !f.own.good.Before(f.written):
 		f.unsynced, f.covered = time.Time{}, true
 	case f.unsynced.Before(f.looked) && f.crowd.covers(f.before):
 		f.unsynced, f.covered = f.looked, true
+	case f.unsynced.Before(f.own.good):
+		f.unsynced, f.covered = f.own.good, true
 	}
 	f.looked, f.before = now, f.written
 }
 
-// step gives the buffer to the kernel, and brings it to the disk when it is time.
+// step gives the buffer to the kernel, and has it brought to the disk when it is
+// time.
 func (f *file) step(now time.Time) error {
-	if err := f.flush(); err != nil {
-		return err
+	if err := errors.Join(f.flush(), f.own.err); err != nil {
+		return f.fail(err)
 	}
 	if f.covered {
 		f.covered, f.anchored = false, true
@@ -158,25 +164,36 @@ func (f *file) step(now time.Time) error {
 			return f.fail(err)
 		}
 	}
-	if f.unsynced.IsZero() || now.Sub(f.unsynced)+flushAfter < f.syncAfter { // the next step would be too late
-		return nil
+	switch {
+	case f.unsynced.IsZero(), now.Sub(f.unsynced)+flushAfter < f.syncAfter: // the next step would not be too late
+	case f.own.running != nil, f.crowd.due(f.os, f.unsynced, now):
+	default:
+		anchored := f.anchored
+		f.own.begin(f.aside, func() error { return f.bring(anchored) })
 	}
-	switch synced, soon := f.crowd.due(f.os, now); {
-	case synced:
-		f.unsynced, f.anchored = time.Time{}, true
-		return f.fail(f.claim.present(f.os))
-	case soon:
-		return nil
-	}
-	return f.sync()
+	return nil
 }
 
-// settle brings everything to the disk, before a long time without frames.
-func (f *file) settle() error {
-	if err := f.flush(); err != nil || f.unsynced.IsZero() {
+// bring brings everything that was written to the disk, and its name if it has
+// not been there.
+func (f *file) bring(anchored bool) error {
+	if err := datasync(f.os); err != nil || anchored {
 		return err
 	}
-	return f.sync()
+	return f.claim.anchor()
+}
+
+// settle brings everything to the disk, before a long time without frames, and
+// looks whether the file is still there.
+func (f *file) settle() error {
+	f.own.wait()
+	if err := errors.Join(f.flush(), f.own.err); err != nil || f.unsynced.IsZero() {
+		return f.fail(err)
+	}
+	f.unsynced = time.Time{}
+	err := f.bring(f.anchored)
+	f.anchored = f.anchored || err == nil
+	return f.fail(errors.Join(err, f.claim.present(f.os)))
 }
 
 // flush gives the buffer to the kernel. What counts of it are the whole tags
@@ -205,19 +222,6 @@ func (f *file) flush() error {
 	return f.fail(err)
 }
 
-// sync brings everything to the disk and looks whether the file is still there.
-func (f *file) sync() error {
-	f.unsynced = time.Time{}
-	if err := datasync(f.os); err != nil {
-		return f.fail(err)
-	}
-	if err := f.claim.present(f.os); err != nil || f.anchored {
-		return f.fail(err)
-	}
-	f.anchored = true
-	return f.fail(f.claim.anchor())
-}
-
 func (f *file) fail(err error) error {
 	if f.err == nil {
 		f.err = err
@@ -235,6 +239,9 @@ func (f *file) grown() bool { return f.sum.Frames > f.continued }
 func (f *file) complete(who facts, heard bool) (place, error) {
 	defer f.crowd.leave()
 	defer f.os.Close()
+	defer unlock(f.os) // a sync of the crowd may keep it open
+	f.own.wait()
+	f.fail(f.own.err)
 	if f.err == nil {
 		f.flush()
 	}

@@ -1,8 +1,12 @@
 package dvr
 
 import (
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"srs/flv"
 )
@@ -28,42 +32,97 @@ func openTestFile(t *testing.T, dir string) *file {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.aside = aside
 	t.Cleanup(func() { f.os.Close() })
 	return f
 }
 
+// aside is Recorder.aside of files that have none.
+func aside(call func()) { go call() }
+
 // TestStep: what was appended goes to the kernel at each step, and to the disk
 // when it has waited for long enough.
 func TestStep(t *testing.T) {
-	f := openTestFile(t, t.TempDir())
-	start := time.Now()
-	for _, c := range []struct {
-		at       time.Duration
-		add      bool
-		unsynced time.Duration // since when; negative: everything is synced
-	}{
-		{0, false, -1},
-		{time.Second, true, time.Second},
-		{2 * time.Second, true, time.Second},
-		{testSync, false, time.Second},
-		{time.Second + testSync, true, -1},
-		{2*time.Second + testSync, true, 2*time.Second + testSync},
-	} {
-		now := start.Add(c.at)
-		if c.add {
-			f.append(key(0), now)
+	synctest.Test(t, func(t *testing.T) {
+		f := openTestFile(t, t.TempDir())
+		start := time.Now()
+		for _, c := range []struct {
+			at       time.Duration
+			add      bool
+			unsynced time.Duration // since when; negative: everything is synced
+		}{
+			{0, false, -1},
+			{time.Second, true, time.Second},
+			{2 * time.Second, true, time.Second},
+			{testSync, false, time.Second},
+			{time.Second + testSync - flushAfter, true, time.Second}, // it begins
+			{time.Second + testSync, true, time.Second + testSync},
+			{2*time.Second + testSync, false, time.Second + testSync},
+			{2*time.Second + 2*testSync, false, time.Second + testSync},
+			{3*time.Second + 2*testSync, false, -1},
+		} {
+			time.Sleep(time.Until(start.Add(c.at))) // of the bubble
+			f.look(time.Now())
+			if c.add {
+				f.append(key(0), time.Now())
+			}
+			if err := f.step(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			info, err := f.os.Stat()
+			if err != nil || len(f.buf) > 0 || info.Size() != f.size {
+				t.Errorf("at %v: %d bytes in the buffer, %v", c.at, len(f.buf), err)
+			}
+			if c.unsynced < 0 && !f.unsynced.IsZero() || c.unsynced >= 0 && !f.unsynced.Equal(start.Add(c.unsynced)) {
+				t.Errorf("at %v: not synced since %v, want %v", c.at, f.unsynced.Sub(start), c.unsynced)
+			}
 		}
-		if err := f.step(now); err != nil {
-			t.Fatal(err)
+	})
+}
+
+// TestSlowSync: however long the disk takes, a recording goes on giving the kernel
+// what comes: a killed server does not lose it. It is synced again then, and a
+// failure costs the file.
+func TestSlowSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := openTestFile(t, t.TempDir())
+		calls, answers := 0, make(chan struct{})
+		f.aside = func(call func()) {
+			calls++
+			go func() { <-answers; call() }()
 		}
-		info, err := f.os.Stat()
-		if err != nil || len(f.buf) > 0 || info.Size() != f.size {
-			t.Errorf("at %v: %d bytes in the buffer, %v", c.at, len(f.buf), err)
+		for range 20 * time.Second / flushAfter {
+			f.look(time.Now())
+			f.append(key(0), time.Now())
+			begun := time.Now()
+			if err := f.step(time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := f.os.Stat(); err != nil || len(f.buf) > 0 || info.Size() != f.size || time.Since(begun) > 0 {
+				t.Fatalf("the kernel lacks %d bytes, step took %v, %v", len(f.buf), time.Since(begun), err)
+			}
+			time.Sleep(flushAfter)
 		}
-		if c.unsynced < 0 && !f.unsynced.IsZero() || c.unsynced >= 0 && !f.unsynced.Equal(start.Add(c.unsynced)) {
-			t.Errorf("at %v: not synced since %v, want %v", c.at, f.unsynced.Sub(start), c.unsynced)
+		if calls != 1 || f.anchored {
+			t.Errorf("%d syncs at a time, anchored %v", calls, f.anchored)
 		}
-	}
+		answers <- struct{}{}
+		synctest.Wait()
+		lookAt(t, f)
+		if calls != 2 || !f.anchored || time.Since(f.unsynced) < 15*time.Second {
+			t.Errorf("%d syncs, anchored %v, not synced for %v", calls, f.anchored, time.Since(f.unsynced))
+		}
+		f.own.running = nil
+		f.own.begin(aside, func() error { return unix.EIO })
+		synctest.Wait()
+		f.look(time.Now())
+		if err := f.step(time.Now()); !errors.Is(err, unix.EIO) || !errors.Is(f.err, unix.EIO) {
+			t.Errorf("%v, %v", err, f.err)
+		}
+		close(answers)
+		synctest.Wait()
+	})
 }
 
 // TestAppendSaysFull: the buffer does not grow for ever between two steps, and

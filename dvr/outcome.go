@@ -69,7 +69,7 @@ func (r *recording) open(at uint32) bool {
 		r.miss()
 		return false
 	}
-	f.crowd = r.recorder.enterCrowd(f.os)
+	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
 	f.missed, f.missedFor = r.trouble.missed, r.trouble.last
 	r.trouble.missed = 0
 	r.file, r.unsaid = f, [2]bool{}

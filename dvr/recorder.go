@@ -82,6 +82,7 @@ type Recorder struct {
 	mu       sync.Mutex
 	closed   bool
 	slots    map[string]chan struct{} // by directory: diskCalls tokens
+	syncs    map[string]chan struct{} // likewise, for those who only bring to the disk what is written
 	files    map[string]chan struct{} // by directory: fileCalls tokens
 	crowds   map[uint64]*crowd        // by device
 	byName   map[string]*recording    // those that further publishes may enter, by turn.name
@@ -102,7 +103,7 @@ func New(o Options) *Recorder {
 	}
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
-		slots: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
+		slots: make(map[string]chan struct{}), syncs: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
 		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[markName]bool),
 		chores: make(map[chore]*sign),
 	}
@@ -239,6 +240,17 @@ func (r *Recorder) turnover(dir string, call func()) {
 	case <-r.closing:
 	}
 	r.disk(dir, call)
+}
+
+// aside is disk in a goroutine, for what may take long: bringing to the disk what
+// is written. It takes no call from those who write.
+func (r *Recorder) aside(dir string, call func()) {
+	slot := r.tokens(r.syncs, dir, diskCalls)
+	r.caring.Go(func() {
+		slot <- struct{}{}
+		defer func() { <-slot }()
+		call()
+	})
 }
 
 // tokens gives the n tokens of a directory.

@@ -193,6 +193,9 @@ func lock(f *os.File) error {
 	}
 }
 
+// unlock is for a descriptor that is not the last of its file.
+func unlock(f *os.File) { unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+
 // present says whether the claim's file is still f: an operator may have removed
 // or moved it, or a directory above.
 func (c claim) present(f *os.File) error {

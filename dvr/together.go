@@ -28,8 +28,9 @@ const (
 // the one; so it does at its end in any case.
 type crowd struct {
 	// Static after construction.
-	able bool // syncfs of this file system writes all and says whether it could
-	sync func(*os.File) error
+	able  bool // syncfs of this file system writes all and says whether it could
+	sync  func(*os.File) error
+	aside func(call func()) // has a goroutine make a call
 
 	mu      sync.Mutex
 	files   int
@@ -37,6 +38,48 @@ type crowd struct {
 	begun   time.Time // the newest sync
 	good    time.Time // when the newest began that ended well
 	pause   time.Time // no sync before
+}
+
+// An ownSync brings one file to the disk, in a goroutine beside its recording.
+// That goes on writing meanwhile: what the kernel has, a killed server does not
+// lose, however long the disk takes.
+type ownSync struct {
+	running chan error // has the outcome; nil: none is under way
+	begun   time.Time
+	good    time.Time // when the newest began that ended well
+	err     error     // of the first that failed
+}
+
+// begin starts one. Everything that was appended has been written.
+func (o *ownSync) begin(aside func(call func()), sync func() error) {
+	running := make(chan error, 1)
+	o.running, o.begun = running, time.Now()
+	aside(func() { running <- sync() })
+}
+
+// look sees whether it has ended.
+func (o *ownSync) look() {
+	select {
+	case err := <-o.running:
+		o.ended(err)
+	default:
+	}
+}
+
+// wait waits until it has.
+func (o *ownSync) wait() {
+	if o.running != nil {
+		o.ended(<-o.running)
+	}
+}
+
+func (o *ownSync) ended(err error) {
+	o.running = nil
+	if err == nil {
+		o.good = o.begun
+	} else if o.err == nil {
+		o.err = err
+	}
 }
 
 // enterCrowd gives the crowd of a file, one more in it.
@@ -49,7 +92,7 @@ func (r *Recorder) enterCrowd(f *os.File) *crowd {
 	defer r.mu.Unlock()
 	c := r.crowds[st.Dev]
 	if c == nil {
-		c = &crowd{able: ableToSync(f), sync: syncfs}
+		c = &crowd{able: ableToSync(f), sync: syncfs, aside: r.caring.Go}
 		r.crowds[st.Dev] = c
 	}
 	c.mu.Lock()
@@ -74,40 +117,52 @@ func (c *crowd) covers(written time.Time) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.good.After(written)
+	return !c.good.Before(written)
 }
 
-// due is called for a file that is to be synced. Others wait for the sync of the
-// first, in their own ways: they are covered the next time they look.
-func (c *crowd) due(f *os.File, now time.Time) (synced, soon bool) {
+// due is called for a file that is to be synced. When it says soon, that and the
+// others of the crowd wait for a common sync, in their own ways: they go on, and
+// are covered the next time they look.
+func (c *crowd) due(f *os.File, unsynced, now time.Time) (soon bool) {
 	if c == nil || !c.able {
-		return false, false
+		return false
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.good.After(unsynced) { // it has ended since the file has looked
+		return true
+	}
 	if c.running {
-		defer c.mu.Unlock()
-		return false, now.Sub(c.begun) < syncWait
+		return now.Sub(c.begun) < syncWait
 	}
 	if c.files < syncCrowd || now.Before(c.pause) {
-		c.mu.Unlock()
-		return false, false
+		return false
 	}
+	// The file may be closed meanwhile.
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	own := os.NewFile(uintptr(fd), f.Name())
 	c.running, c.begun = true, time.Now()
-	begun := c.begun
-	c.mu.Unlock()
+	c.aside(func() {
+		defer own.Close()
+		c.ended(c.sync(own))
+	})
+	return true
+}
 
-	err := c.sync(f)
-
+// ended notes what became of a sync.
+func (c *crowd) ended(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running = false
 	if err == nil {
-		c.good = begun
+		c.good = c.begun
 	}
-	if ended := time.Now(); err != nil || ended.Sub(begun) > syncWait {
-		c.pause = ended.Add(syncPause) // others write much there
+	if now := time.Now(); err != nil || now.Sub(c.begun) > syncWait {
+		c.pause = now.Add(syncPause) // others write much there
 	}
-	return err == nil, false
 }
 
 // ableToSync knows file systems of which syncfs(2) is known to bring data to the

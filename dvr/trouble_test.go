@@ -318,7 +318,7 @@ func TestDV08(t *testing.T) {
 	}
 	defer pipe.Close()
 	f.os = other
-	if err := f.sync(); err == nil {
+	if err := f.settle(); err == nil {
 		t.Error("sync of a pipe worked")
 	}
 	other.Close()
