@@ -65,8 +65,11 @@ func (r *recording) open(at uint32) bool {
 		}
 	})
 	if err != nil {
-		r.failed(want.path(), err)
-		r.miss()
+		if r.failed(want.path(), err, "at once"); r.last {
+			r.miss()
+		} else {
+			r.source.Unread() // a next try begins with it
+		}
 		return false
 	}
 	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
@@ -101,7 +104,7 @@ func (r *recording) disk(call func() error) {
 	var err error
 	r.recorder.disk(r.file.claim.dir, func() { err = call() })
 	if err != nil {
-		r.failed(r.pathOfFile(), err)
+		r.failed(r.pathOfFile(), err, withNext)
 		r.end()
 		return
 	}
@@ -121,14 +124,20 @@ func (r *recording) disk(call func() error) {
 	}
 }
 
-// failed notes an error of the disk. After the first one the next keyframe
-// begins another file; when that fails too, or there is no point in it, the next
-// try is in a while. A repeated error is one line.
-func (r *recording) failed(path string, err error) {
+// withNext is when the next file begins, unless its keyframe is there already.
+const withNext = "with the next keyframe or sound"
+
+// failed notes an error of the disk. After the first one the next file begins as
+// soon as it may; when that fails too, or there is no point in it, the next try
+// is in a while. A repeated error is one line.
+func (r *recording) failed(path string, err error, soon string) {
 	now := time.Now()
 	wait, retry := retryAfter, "in "+retryAfter.String()
 	if now.Sub(r.trouble.failed) > retryAfter && !lasting(err) {
-		wait, retry = 0, "with the next frames"
+		wait, retry = 0, soon
+	}
+	if r.last {
+		retry = "with the next publish"
 	}
 	if text := cause(err); text != r.trouble.last {
 		r.trouble.last = text
@@ -182,7 +191,7 @@ func (r *recording) end() {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}
 	if err != nil {
-		r.failed(r.pathOfFile(), err)
+		r.failed(r.pathOfFile(), err, withNext)
 	}
 	r.trouble.frames += f.lost
 	path := r.pathOfFile()
@@ -196,7 +205,11 @@ func (r *recording) end() {
 		if m.Error != "" {
 			log = log.With("reason", m.Error)
 		}
-		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, "frames", f.sum.Frames)
+		key := "frames"
+		if f.continued > 0 { // nobody has counted those of before
+			key = "added"
+		}
+		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, key, f.sum.Frames-f.continued)
 		r.recorder.announce(f.claim, m.event(r.recorder.Cwd, to))
 	case f.sum.Frames == 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved):
 		r.trouble.frames += f.sum.Frames

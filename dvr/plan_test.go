@@ -225,6 +225,10 @@ func TestAppend(t *testing.T) {
 				t.Errorf("index %v", index)
 			}
 		}
+		// The line in the log counts what it knows: all of a new file, else what was added.
+		if strings.Count(s.log(), " frames=3\n") != 1 || strings.Count(s.log(), " added=3\n") != 2 {
+			t.Error(s.log())
+		}
 		// Other headers do not fit.
 		f := s.start("x")
 		f.send(flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}, key(0), inter(40))

@@ -23,6 +23,7 @@ import (
 type feed struct {
 	mu     sync.Mutex
 	frames []live.Frame
+	given  live.Frame // last
 	ended  bool
 	short  bool // the last frames were skipped
 	over   chan struct{}
@@ -39,12 +40,34 @@ func (f *feed) Poll() (live.Frame, bool, error) {
 	switch {
 	case len(f.frames) > 0:
 		frame := f.frames[0]
-		f.frames = f.frames[1:]
+		f.frames, f.given = f.frames[1:], frame
+		f.given.Gap, f.given.Skipped = false, 0 // it has been said
 		return frame, true, nil
 	case f.ended:
 		return live.Frame{Gap: f.short, Skipped: 5}, false, io.EOF
 	}
 	return live.Frame{}, false, nil
+}
+
+func (f *feed) Unread() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.frames = append([]live.Frame{f.given}, f.frames...)
+}
+
+func (f *feed) Wait() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := len(f.frames) - 1; i > 0; i-- {
+		if f.frames[i].Info&flv.Keyframe != 0 {
+			for _, passed := range f.frames[:i] {
+				f.frames[i].Skipped += 1 + passed.Skipped
+			}
+			f.frames = f.frames[i:]
+			f.frames[0].Gap = true
+			return
+		}
+	}
 }
 
 func (f *feed) Close() { close(f.closed) }

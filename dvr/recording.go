@@ -48,6 +48,7 @@ type recording struct {
 	unsaid    [2]bool // by media type: the file lacks the newest headers
 	file      *file   // nil: none is open
 	trouble   trouble
+	last      bool      // the publish is over, or the server stops: nothing is waited for
 	now       time.Time // when it began to look at its stream
 }
 
@@ -78,8 +79,10 @@ func (r *recording) read() {
 		case <-timer.C:
 		case <-closing:
 			wait, closing = closingPoll, nil
+			r.hurry()
 		case <-over:
 			over = nil
+			r.hurry()
 		case <-r.recorder.ctx.Done():
 			return
 		}
@@ -104,9 +107,27 @@ func (r *recording) read() {
 	}
 }
 
+// hurry ends the waiting for a disk: there is one more try, at once.
+func (r *recording) hurry() {
+	r.last = true
+	if r.file == nil {
+		r.trouble.retryAt = time.Time{}
+	}
+}
+
+// waits says whether the next try of a file is in a while. Frames stay where they
+// are meanwhile, the newest keyframe and what follows it.
+func (r *recording) waits() bool {
+	return r.file == nil && !r.last && time.Now().Before(r.trouble.retryAt)
+}
+
 // drain takes the frames that have come. It stops now and then although there
 // are more, or says that the publish has ended.
 func (r *recording) drain() (more, ended bool) {
+	if r.waits() {
+		r.source.Wait()
+		return false, false
+	}
 	for range maxDrain {
 		f, ok, err := r.source.Poll()
 		switch {
@@ -121,7 +142,9 @@ func (r *recording) drain() (more, ended bool) {
 		case !ok:
 			return false, false
 		}
-		r.take(f)
+		if r.take(f); r.waits() {
+			return false, false
+		}
 	}
 	return true, false
 }
@@ -247,7 +270,7 @@ func (r *recording) slow(skipped int) {
 // did in the stream.
 func (r *recording) gap(f live.Frame) {
 	r.slow(f.Skipped)
-	r.waitKey = r.turn.settings.WaitKeyframe
+	r.waitKey, r.lead = r.turn.settings.WaitKeyframe, 0
 	if mode := timeMode(r.turn.settings.TimeJitter); mode == live.TimeFull {
 		// A step of more than ten seconds is no jump of the encoder here.
 		r.line = live.NewTimeline(mode, r.lineAt+uint32(max(0, int32(f.Timestamp-r.streamAt))))

@@ -6,6 +6,8 @@ import "srs/rtmp/live"
 type source interface {
 	Poll() (live.Frame, bool, error) // false: no frame at the moment; io.EOF and Gap: the last are missing
 	Over() <-chan struct{}           // closed at the publish's end
+	Unread()                         // gives the frame of the last Poll back
+	Wait()                           // in place of Poll: passes over what is in front of the newest keyframe
 	Close()
 }
 

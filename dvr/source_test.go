@@ -2,6 +2,8 @@ package dvr
 
 import (
 	"context"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,4 +111,61 @@ func TestDV09(t *testing.T) {
 			t.Errorf("%d gaps, %d tags, error %q", skipped, len(got), ev.Error)
 		}
 	})
+}
+
+// TestRecordingAgain: within 15 s after the disk is back there is a recording
+// again, however rare keyframes are: it begins with the newest one that the stream
+// keeps for its players. Sound alone waits for nothing.
+func TestRecordingAgain(t *testing.T) {
+	const (
+		frames   = 2000 // 80 s
+		interval = 500  // 20 s
+		back     = 600  // 24 s
+	)
+	for name, c := range map[string]struct {
+		frame func(i int) flv.Tag
+		lost  int
+	}{
+		"video": {func(i int) flv.Tag {
+			if i%interval == 0 {
+				return key(uint32(i) * 40)
+			}
+			return inter(uint32(i) * 40)
+		}, interval},
+		"sound": {func(i int) flv.Tag { return audio(uint32(i) * 40) }, 751}, // the next try is at 30 s
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, "root/[stream].flv")
+				write(t, s.cwd+"/root", "a file where a directory should be")
+				p := s.publishLive("x")
+				again := 0
+				for i := range frames {
+					p.Write(c.frame(i))
+					time.Sleep(40 * time.Millisecond) // of the bubble
+					if i == back {
+						if err := os.Remove(s.cwd + "/root"); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if again == 0 && strings.Contains(s.log(), "recording again") {
+						again = i
+					}
+				}
+				p.Close()
+				if err := s.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Duration(again-back) * 40 * time.Millisecond; again == 0 || took > 15*time.Second {
+					t.Errorf("recording again after %v\n%s", took, s.log())
+				}
+				ev := s.only()
+				got := s.read(ev).tags
+				first := got[0]
+				if n := len(got); lostIn(ev.Error) != frames-n || frames-n > c.lost+15 || frames-n < c.lost-15 || first.Data[6%len(first.Data)] != c.frame(frames - n).Data[6%len(first.Data)] {
+					t.Errorf("%d frames, of %d, from %v: %s", n, frames, first, ev.Error)
+				}
+			})
+		})
+	}
 }

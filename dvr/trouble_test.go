@@ -37,7 +37,7 @@ func TestOpenFails(t *testing.T) {
 				if n := strings.Count(s.log(), "\n"); n != 1 {
 					t.Errorf("%d lines\n%s", n, s.log())
 				}
-				for _, part := range []string{"path=./root/x.flv", "uid=", "not a directory", "stream=x", "client=1", "ReadWritePaths="} {
+				for _, part := range []string{"path=./root/x.flv", "uid=", "not a directory", "stream=x", "client=1", `retry="in 10s"`, "ReadWritePaths="} {
 					if !strings.Contains(s.log(), part) {
 						t.Errorf("%q is not in %s", part, s.log())
 					}
@@ -77,14 +77,14 @@ func TestDV23(t *testing.T) {
 			f.send(inter(40))
 			time.Sleep(testSync)
 			synctest.Wait()
-			if n := strings.Count(s.log(), "level=ERROR"); n != 1 || !strings.Contains(s.log(), "root/sub/x.flv.tmp") {
+			if n := strings.Count(s.log(), "level=ERROR"); n != 1 || !strings.Contains(s.log(), "root/sub/x.flv.tmp") || !strings.Contains(s.log(), `retry="with the next keyframe or sound"`) {
 				t.Errorf("%s: log\n%s", name, s.log())
 			}
 			f.send(key(80))
 			time.Sleep(retryAfter)
 			f.send(key(120), inter(160))
 			f.unpublish()
-			wantTags(t, s.read(s.only()).tags, videoHeader, at(key(120), 0), at(inter(160), 40))
+			wantTags(t, s.read(s.only()).tags, videoHeader, at(key(80), 0), at(key(120), 40), at(inter(160), 80))
 			if !strings.HasSuffix(strings.TrimSpace(s.files()[0]), "sub/x.flv") {
 				t.Errorf("%s: files %q", name, s.files())
 			}
@@ -105,7 +105,7 @@ func TestRemovedAtTheEnd(t *testing.T) {
 		}
 		f.unpublish()
 		s.wantLost("root/x.flv", "no such file or directory: 1 frames lost")
-		if strings.Count(s.log(), "level=ERROR") != 1 {
+		if strings.Count(s.log(), "level=ERROR") != 1 || !strings.Contains(s.log(), `retry="with the next publish"`) {
 			t.Error(s.log())
 		}
 	})

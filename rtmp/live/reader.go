@@ -32,6 +32,7 @@ type Reader struct {
 	mu      sync.Mutex // the publisher moves a reader on that is busy elsewhere; Stream.mu comes first
 	behind  int64      // bytes, as counted in lag
 	pos     position   // no block: the end
+	given   uint64     // sequence number of the tag that was given out last
 	gap     bool
 	skipped int      // tags, behind the last that was given out
 	headers []header // in force behind a gap, to be given out first
@@ -159,6 +160,7 @@ func (r *Reader) Poll() (Frame, bool, error) {
 		r.takeBack()
 		r.lent = r.pos.block.retain()
 	}
+	r.given = r.pos.seq()
 	r.pos.entry++
 	f := Frame{Tag: flv.Tag{Type: e.typ, Timestamp: e.line, Data: data}, Raw: e.raw, Info: e.info, Gap: r.gap, Skipped: r.skipped}
 	r.gap, r.skipped = false, 0
@@ -193,6 +195,11 @@ func (r *Reader) sweepLocked(newest uint64) {
 		to.block.release()
 		to, headers = position{block: m.block.retain(), entry: m.entry}, m.headers
 	}
+	r.moveLocked(to, headers, newest)
+}
+
+// moveLocked passes over the tags up to a position.
+func (r *Reader) moveLocked(to position, headers *prologue, newest uint64) {
 	r.skipped += int(to.seq() - r.pos.seq())
 	r.pos.block.release()
 	r.pos, r.gap, r.headers = to, true, nil
@@ -200,4 +207,43 @@ func (r *Reader) sweepLocked(newest uint64) {
 	if headers != nil {
 		r.headers = headers.headers
 	}
+}
+
+// Unread gives the tag of the last Poll back: the next Poll returns it again, or
+// it is one of those that were passed over meanwhile.
+func (r *Reader) Unread() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pos.block != nil && r.pos.entry > 0 && r.pos.seq() == r.given+1 {
+		r.pos.entry--
+		return
+	}
+	r.gap, r.skipped = true, r.skipped+1
+}
+
+// Wait is for who takes no tags for a while and is to keep none for that: it moves
+// on to the newest keyframe from which players begin, where there is one, else to
+// the end. What follows the keyframe is kept for the players anyway.
+func (r *Reader) Wait() {
+	s := r.stream
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pos.block == nil || !s.active || s.epoch != r.epoch {
+		return // what is left of it is little
+	}
+	to, headers := s.tailLocked(), s.current
+	if m := s.mark; m.block != nil {
+		to.block.release()
+		to, headers = position{block: m.block.retain(), entry: m.entry}, m.headers
+	}
+	if to.seq() <= r.pos.seq() {
+		to.block.release()
+		return
+	}
+	r.moveLocked(to, headers, max(s.newestBytes.Load(), to.bytes()))
 }

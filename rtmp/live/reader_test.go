@@ -221,3 +221,56 @@ func TestLagOfAll(t *testing.T) {
 	p.Close()
 	rd.Close()
 }
+
+// TestReaderWaits: who takes no tags for a while keeps nothing but what players
+// begin with, and a tag that was given back comes once more, if it is there.
+func TestReaderWaits(t *testing.T) {
+	checkLeaks(t)
+	off := usual()
+	off.GopCache = false
+	for _, c := range []struct {
+		name     string
+		settings Settings
+		more     []flv.Tag // behind "key@0 inter@40", of which the second was given back
+		want     string    // and then at the end
+		end      string
+	}{
+		{"no newer keyframe", usual(), []flv.Tag{at(80, inter(9))}, "inter@40/40 inter@80/80", ""},
+		{"a newer one", usual(), []flv.Tag{at(80, inter(9)), videoHeader("2"), at(120, key(9)), at(160, inter(9))},
+			"|3:video2@120/120 key@120/120 inter@160/160", ""},
+		{"no picture is kept", off, []flv.Tag{at(80, inter(9)), at(120, key(9)), at(160, inter(9))}, "", "|4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := start(t, NewRegistry(), c.settings)
+			rd := p.NewReader(NewLag(1<<20, 1<<40))
+			write(p, at(0, key(9)), at(40, inter(9)))
+			want(t, read(t, rd, nil), "key@0/0 inter@40/40")
+			rd.Unread()
+			rd.Wait()
+			write(p, c.more...)
+			rd.Wait()
+			rd.Wait()
+			want(t, read(t, rd, nil), c.want)
+			p.Close()
+			rd.Wait()
+			want(t, read(t, rd, io.EOF), c.end)
+			rd.Close()
+		})
+	}
+}
+
+// TestReaderUnreadTooLate: a tag that is given back when the reader was moved on
+// is one of those that were passed over.
+func TestReaderUnreadTooLate(t *testing.T) {
+	checkLeaks(t)
+	p := start(t, NewRegistry(), usual())
+	rd := p.NewReader(NewLag(1<<20, 1<<40))
+	write(p, at(0, inter(9)))
+	want(t, read(t, rd, nil), "inter@0/0")
+	write(p, at(40, inter(9)), at(80, key(9)))
+	rd.Wait()
+	rd.Unread()
+	want(t, read(t, rd, nil), "|2:key@80/80")
+	p.Close()
+	rd.Close()
+}
