@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -69,7 +70,10 @@ func (r *Recorder) unmark(before time.Time) (under []<-chan struct{}) {
 		due[m.claim.dir] = due[m.claim.dir] || !m.at.After(before)
 	}
 	r.mu.Unlock()
-	for dir := range due {
+	for dir, some := range due {
+		if !some {
+			continue
+		}
 		done := r.tend(chore{dir, unmarking}, func(alive func()) {
 			mine := take(r, &r.marks, func(m pendingMark) bool { return m.claim.dir == dir && !m.at.After(before) })
 			for _, m := range mine {
@@ -137,11 +141,13 @@ type pendingMark struct {
 	at    time.Time
 }
 
-// An unmended file is one whose recording could not be completed.
+// An unmended file is one whose recording could not be completed, or which may be
+// another program's.
 type unmended struct {
 	pattern pattern
 	name    string
-	known   mark
+	known   *mark     // nil: nobody knows what it is
+	due     time.Time // not to be tried before
 }
 
 // mendLater has a file completed that is still ".tmp".
@@ -154,17 +160,24 @@ func (r *Recorder) mendLater(u unmended) {
 }
 
 func (r *Recorder) mendAgain() {
-	due := map[string]bool{}
+	now, due := time.Now(), map[string]bool{}
 	r.mu.Lock()
 	for _, u := range r.unmended {
-		due[u.pattern.dir] = true
+		due[u.pattern.dir] = due[u.pattern.dir] || !u.due.After(now)
 	}
 	r.mu.Unlock()
-	for dir := range due {
+	for dir, some := range due {
+		if !some {
+			continue
+		}
 		r.tend(chore{dir, mending}, func(alive func()) {
-			for _, u := range take(r, &r.unmended, func(u unmended) bool { return u.pattern.dir == dir }) {
+			for _, u := range take(r, &r.unmended, func(u unmended) bool { return u.pattern.dir == dir && !u.due.After(now) }) {
 				u.pattern.alive = alive
-				if r.mend(&u.pattern, u.name, &u.known) != nil {
+				switch err := r.mend(&u.pattern, u.name, u.known); {
+				case errors.Is(err, errForeign):
+					u.due = now.Add(restFor)
+					r.mendLater(u)
+				case err != nil && u.known != nil:
 					r.mendLater(u)
 				}
 			}

@@ -63,7 +63,7 @@ func TestHungDiskBesideAnother(t *testing.T) {
 		at("/later.flv.tmp")
 		for i, dir := range []string{hung, well} {
 			v := s.Conf().Vhosts[2+i]
-			s.mendLater(unmended{newPattern(v.Name, v.DVR.Path, dir), "later.flv", mark{}})
+			s.mendLater(unmended{pattern: newPattern(v.Name, v.DVR.Path, dir), name: "later.flv", known: &mark{}})
 		}
 		s.announce(claim{dir: hung, want: place{"hung/", "y.flv"}}, s.events()[0])
 		time.Sleep(2 * retryAfter) // of the bubble

@@ -57,6 +57,7 @@ func TestOriginsStay(t *testing.T) {
 		lines := fmt.Sprintf(`{"vhost":"gone","dvr_path":"rec","cwd":%q}`+"\n"+`{"vhost":"v","dvr_path":"/nowhere/at/all/[stream].flv","cwd":"/"}`+"\n", dir+"/before")
 		write(t, dir+"/state/recordings", lines+"no JSON\n"+lines)
 		write(t, dir+"/before/rec/x.7.flv.tmp", "no recording at all")
+		rest(t, dir+"/before/rec/x.7.flv.tmp")
 		s := remembering(t, dir, "rec/[stream].flv")
 		s.run()
 		synctest.Wait()

@@ -218,7 +218,7 @@ func (r *recording) end() {
 		r.trouble.retryAt = time.Time{}
 		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
 		settings := r.turn.settings
-		r.recorder.mendLater(unmended{newPattern(who.Vhost, settings.Path, f.claim.dir), f.claim.name(), m})
+		r.recorder.mendLater(unmended{pattern: newPattern(who.Vhost, settings.Path, f.claim.dir), name: f.claim.name(), known: &m})
 	}
 }
 

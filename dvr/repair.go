@@ -12,11 +12,16 @@ import (
 	"srs/flv"
 )
 
-// repairRate is how many bytes a second repairing reads, in each directory.
-const repairRate = 64 << 20
+// Bounds of repairing.
+const (
+	repairRate = 64 << 20        // bytes a second that it reads, in each directory
+	restFor    = 5 * time.Minute // nobody has written a file for so long that may be another program's
+)
 
-// errStopped ends repairing when the server stops; the next start goes on.
-var errStopped = errors.New("the server stops")
+var (
+	errStopped = errors.New("the server stops") // and the next start goes on
+	errForeign = errors.New("another program may be writing the file")
+)
 
 // repairAll repairs what a killed server has left, in each directory one file
 // after the other, where recordings go now and where they went before. It
@@ -139,6 +144,10 @@ func (r *Recorder) repairBelow(p *pattern, n *int) (all bool, err error) {
 			return err
 		} else if err != nil {
 			all = false
+			if errors.Is(err, errForeign) {
+				r.Log.Info("left alone for now, another program may be writing it", "path", p.root+f.name+tmp, "retry", restFor.String())
+				r.mendLater(unmended{pattern: *p, name: f.name, due: time.Now().Add(restFor)})
+			}
 		}
 		return nil
 	})
@@ -146,8 +155,10 @@ func (r *Recorder) repairBelow(p *pattern, n *int) (all bool, err error) {
 }
 
 // mend makes a recording of name+".tmp": cut to its last whole tag, patched,
-// renamed, announced. What somebody writes is left alone, what has no frame in
-// it is removed. Killed meanwhile, it is done again.
+// renamed, announced. What has no frame in it is removed. What somebody writes is
+// left alone: files of this server are locked then, and others, known by their
+// metadata, or by having none yet, have to be at rest. Killed meanwhile, it is done
+// again.
 func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	c := claim{dir: p.dir, want: place{p.root, name}}
 	var rep *flv.Report
@@ -159,6 +170,8 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	switch {
 	case errors.Is(err, errLocked), errors.Is(err, fs.ErrNotExist), errors.Is(err, errStopped):
 		return ignore(ignore(err, errLocked), fs.ErrNotExist)
+	case errors.Is(err, errForeign):
+		return err
 	case err != nil && to.name == "":
 		if known == nil { // else it has been said already
 			log.Error("recording not repaired; it is left as it is", "path", p.root+name+tmp, "error", err.Error())
@@ -187,6 +200,13 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 	defer f.Close()
 	if err := errors.Join(lock(f), c.presentIn(root, f)); err != nil {
 		return nil, m, place{}, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, m, place{}, err
+	}
+	if known == nil && time.Since(info.ModTime()) < restFor && !flv.Ours(f, info.Size()) {
+		return nil, m, place{}, errForeign
 	}
 	rep, err = flv.Scan(&paced{from: f, stop: r.closing, alive: p.alive})
 	switch {

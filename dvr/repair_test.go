@@ -31,6 +31,17 @@ func left(t *testing.T, s *site, stream string, tags ...flv.Tag) string {
 	return string(b)
 }
 
+// rest makes files that nobody has written for an hour.
+func rest(t *testing.T, paths ...string) {
+	t.Helper()
+	before := time.Now().Add(-time.Hour)
+	for _, path := range paths {
+		if err := os.Chtimes(path, before, before); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // again is a server that starts on the directory of one that was killed.
 func again(t *testing.T, dir string, change ...func(*conf.DVR)) *site {
 	s := newSite(t, "rec/[app]/[stream].flv", change...)
@@ -54,6 +65,7 @@ func TestRepair(t *testing.T) {
 		write(t, dir+"/rec/live/header.flv.tmp", whole[:9])
 		write(t, dir+"/rec/live/empty.flv.tmp", "")
 		write(t, dir+"/rec/live/text.flv.tmp", "no recording at all")
+		rest(t, dir+"/rec/live/header.flv.tmp", dir+"/rec/live/empty.flv.tmp", dir+"/rec/live/text.flv.tmp")
 		write(t, dir+"/rec/top.flv.tmp", whole) // not where the template leads
 		write(t, dir+"/rec/live/x.flv", "an earlier recording")
 		if err := errors.Join(os.Symlink("/etc/passwd", dir+"/rec/live/link.flv.tmp"), mkfifo(dir+"/rec/live/pipe.flv.tmp")); err != nil {
@@ -111,6 +123,7 @@ func TestRepairForeign(t *testing.T) {
 		s := again(t, dir)
 		b := flv.AppendTag(flv.AppendTag(flv.AppendHeader(nil, true, true), metadata()), key(0))
 		write(t, dir+"/rec/a/b/%2Ex.flv.tmp", string(flv.AppendTag(b, inter(40))))
+		rest(t, dir+"/rec/a/b/%2Ex.flv.tmp")
 		s.run()
 		synctest.Wait()
 		ev := s.only()
@@ -118,6 +131,46 @@ func TestRepairForeign(t *testing.T) {
 			Duration: 80 * time.Millisecond, Size: ev.Size, Recovered: true}
 		if ev != want {
 			t.Errorf("%+v, want %+v", ev, want)
+		}
+	})
+}
+
+// TestRepairLeavesOthersAlone: what may be another program's, which takes no lock,
+// is touched only when nobody has written it for a while, without another start.
+func TestRepairLeavesOthersAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := again(t, dir)
+		b := string(flv.AppendTag(flv.AppendTag(flv.AppendHeader(nil, true, true), metadata()), key(0)))
+		names := []string{"empty.flv.tmp", "ended.flv.tmp", "growing.flv.tmp"}
+		now := func(names ...string) {
+			for _, name := range names {
+				if err := os.Chtimes(dir+"/rec/live/"+name, time.Now(), time.Now()); err != nil { // of the bubble
+					t.Fatal(err)
+				}
+			}
+		}
+		for i, text := range []string{"", b, b + b[flv.HeaderSize:len(b)-3]} {
+			write(t, dir+"/rec/live/"+names[i], text)
+		}
+		now(names...)
+		s.run()
+		for range 2 {
+			time.Sleep(restFor - time.Second)
+			synctest.Wait()
+			now("growing.flv.tmp")
+			if len(s.events()) > 0 || strings.Count(s.log(), "left alone for now") != len(names) {
+				t.Errorf("%+v\n%s", s.events(), s.log())
+			}
+			s.wantFiles("rec/live/empty.flv.tmp", "rec/live/ended.flv.tmp", "rec/live/growing.flv.tmp")
+			wantText(t, dir+"/rec/live/growing.flv.tmp", b+b[flv.HeaderSize:len(b)-3])
+			now(names[:2]...)
+		}
+		time.Sleep(2 * restFor)
+		synctest.Wait()
+		s.wantFiles("rec/live/ended.flv", "rec/live/growing.flv")
+		if ev := s.events(); len(ev) != 2 || !ev[0].Recovered || strings.Count(s.log(), "left alone for now") != len(names) {
+			t.Errorf("%+v\n%s", ev, s.log())
 		}
 	})
 }

@@ -180,16 +180,19 @@ func TestOwner(t *testing.T) {
 		name string
 		body []byte
 		want string
+		ours bool
 	}{
-		{"growing", m.Body, "v/live/x"},
-		{"complete", complete(m, pictures(5), 777), "v/live/x"},
-		{"nobody's", NewFileMetadata(claimed, 2, "", "").Body, ""},
-		{"too long", NewFileMetadata(nil, 2, "", strings.Repeat("x", maxString+1)).Body, ""},
-		{"another program's", claimed, ""},
-		{"damaged", m.Body[:9], ""},
+		{"growing", m.Body, "v/live/x", true},
+		{"complete", complete(m, pictures(5), 777), "v/live/x", true},
+		{"nobody's", NewFileMetadata(claimed, 2, "", "").Body, "", true},
+		{"too long", NewFileMetadata(nil, 2, "", strings.Repeat("x", maxString+1)).Body, "", true},
+		{"another program's", claimed, "", false},
+		{"damaged", m.Body[:9], "", false},
 	} {
 		if from := file(c.body); Owner(from, from.Size()) != c.want {
 			t.Errorf("%s: %q, want %q", c.name, Owner(from, from.Size()), c.want)
+		} else if Ours(from, from.Size()) != c.ours {
+			t.Errorf("%s: ours is not %v", c.name, c.ours)
 		}
 	}
 }

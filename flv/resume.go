@@ -23,17 +23,29 @@ type Resumed struct {
 
 // Owner says whose a file is, as NewFileMetadata was told; empty: nobody's.
 func Owner(f io.ReaderAt, size int64) string {
-	t, err := NewReader(io.NewSectionReader(f, 0, size)).Next()
-	if err != nil {
+	body := ourMetadata(f, size)
+	if body == nil {
 		return ""
 	}
-	if m, _ := ParseFileMetadata(t.Data); m.tail == 0 {
-		return ""
-	}
-	properties, _ := ParseMetadata(t.Data)
+	properties, _ := ParseMetadata(body)
 	from, _ := amf0.ECMAArray(properties).Get(recordedFrom)
 	owner, _ := from.(string)
 	return owner
+}
+
+// Ours reports whether a file begins as this server's do, complete or not.
+func Ours(f io.ReaderAt, size int64) bool { return ourMetadata(f, size) != nil }
+
+// ourMetadata gives the metadata of a file of this server, nil of any other.
+func ourMetadata(f io.ReaderAt, size int64) []byte {
+	t, err := NewReader(io.NewSectionReader(f, 0, size)).Next()
+	if err != nil || Sniff(t.Type, t.Data) != Metadata {
+		return nil
+	}
+	if m, _ := ParseFileMetadata(t.Data); m.tail == 0 {
+		return nil
+	}
+	return t.Data
 }
 
 // Resume reads the beginning of a complete file, and looks at its end.

@@ -99,6 +99,9 @@ func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, several bool)
 			if !strings.HasPrefix(name, stream+".") {
 				continue
 			}
+			if strings.HasSuffix(name, ".tmp") && !begun(dir+"/"+name) {
+				continue // killed as it was created; it is removed when it has been at rest
+			}
 			if !strings.HasSuffix(name, ".flv") {
 				return false
 			}
@@ -129,4 +132,15 @@ func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, several bool)
 		}
 	}
 	return length
+}
+
+// begun says whether a file has its first tag.
+func begun(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return true // it has got its name meanwhile
+	}
+	defer f.Close()
+	rep, err := flv.Scan(f)
+	return err == nil && rep.Tags > 0
 }
