@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -169,4 +170,59 @@ func TestDV10(t *testing.T) {
 	if len(taken) == 0 || len(s.events()) != 3 || strings.Contains(s.log(), "recording failed") {
 		t.Errorf("%d events with %d descriptors taken\n%s", len(s.events()), len(taken), s.log())
 	}
+}
+
+// TestDV22: however many streams begin a new file in the same second, they do so a
+// few at a time; what comes meanwhile waits in their streams, and who needs no new
+// file writes on. bench/e2e and bench dvr see what players notice.
+func TestDV22(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const streams = 500
+		s := newSite(t, "[stream].flv", segments(1))
+		steady := s.start("steady")
+		steady.send(key(0))
+		var feeds []*feed
+		for i := range streams {
+			f := s.start(fmt.Sprint("s", i))
+			f.send(videoHeader, key(0), inter(500))
+			feeds = append(feeds, f)
+		}
+		time.Sleep(time.Second) // of the bubble
+		synctest.Wait()
+		turns := s.tokens(s.Recorder.files, s.cwd, fileCalls)
+		for range fileCalls {
+			turns <- struct{}{} // these are at it, and take long
+		}
+		for _, f := range feeds {
+			f.send(key(1000), inter(1500))
+		}
+		size := func() int64 {
+			info, err := os.Stat(s.cwd + "/steady.flv.tmp")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.Size()
+		}
+		before := size()
+		steady.send(inter(1500))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(s.events()) > 0 || size() == before {
+			t.Errorf("%d begin a file with the others; steady has %d bytes, had %d", len(s.events()), size(), before)
+		}
+		for range fileCalls {
+			<-turns
+		}
+		for _, f := range append(feeds, steady) {
+			f.unpublish()
+		}
+		for _, ev := range s.events() {
+			if want := "h0 k0 p500"; ev.Stream != "steady" && (times([]parsed{s.read(ev)}) != want || ev.Error != "") {
+				t.Errorf("%s: %s, %q", ev.File, times([]parsed{s.read(ev)}), ev.Error)
+			}
+		}
+		if len(s.events()) != 2*streams+1 {
+			t.Errorf("%d files", len(s.events()))
+		}
+	})
 }

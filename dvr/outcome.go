@@ -150,7 +150,7 @@ func (r *recording) failed(path string, err error, soon string) {
 
 // lasting errors are not over a moment later.
 func lasting(err error) bool {
-	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.EFBIG} {
+	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.EFBIG, unix.ENAMETOOLONG} {
 		if errors.Is(err, errno) {
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 )
@@ -171,6 +172,20 @@ func TestDV04(t *testing.T) {
 			t.Errorf("%q is no start of %q: %v", readable, stream, err)
 		}
 	}
+}
+
+// TestTooLongPath: a path that is too long altogether is refused and said, and
+// costs the publish nothing.
+func TestTooLongPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "root/"+strings.Repeat("[stream]/", 24)+"[stream].flv")
+		f := s.start(strings.Repeat("x", 250))
+		f.send(audio(0), audio(23))
+		f.unpublish()
+		if ev := s.only(); len(ev.File) < 4096 || ev.Error != "file name too long: 2 frames lost" || !strings.Contains(s.log(), "recording failed") {
+			t.Errorf("%+v\n%s", ev, s.log())
+		}
+	})
 }
 
 func FuzzExpand(f *testing.F) {

@@ -377,17 +377,23 @@ func TestDV14(t *testing.T) {
 	})
 }
 
-// TestDV01: whatever a stream is called, its file lies below the root.
+// TestDV01: whatever vhost, app and stream are called, the file lies below the
+// root, and nothing elsewhere.
 func TestDV01(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, "root/[app]/[stream].flv")
+		s := newSite(t, "root/[vhost]/[app]/[stream].flv")
+		above := s.cwd
+		s.cwd += "/as/deep/as/the/names/climb" // so what climbs out is seen
+		s.Recorder.Cwd = s.cwd
 		for _, c := range hostile {
-			f := s.start(c.name)
+			s.Conf().Vhosts[2].Name = c.name
+			f := newFeed()
+			s.record(live.Publisher{Vhost: c.name, App: c.name, Stream: c.name}, func() source { return f })
 			f.send(audio(0))
 			f.unpublish()
 		}
 		for i, ev := range s.events() {
-			if want := "root/live/" + hostile[i].want + ".flv"; ev.File != want || ev.Stream != hostile[i].name {
+			if want := "root/" + hostile[i].want + "/"; !strings.HasPrefix(ev.File, want) || !strings.HasSuffix(ev.File, "/"+hostile[i].want+".flv") || ev.Stream != hostile[i].name {
 				t.Errorf("file %q, want %q", ev.File, want)
 			}
 		}
@@ -396,6 +402,13 @@ func TestDV01(t *testing.T) {
 		}
 		if strings.Contains(s.log(), "ERROR") {
 			t.Error(s.log())
+		}
+		if s.cwd += "/root"; len(s.files()) != len(hostile) {
+			t.Errorf("%q", s.files())
+		}
+		inside := len(s.files())
+		if s.cwd = above; len(s.files()) != inside {
+			t.Errorf("beside the root: %q", s.files())
 		}
 	})
 }

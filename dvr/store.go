@@ -54,6 +54,9 @@ func create(dir string, want place) (c claim, f *os.File, err error) {
 
 func createOnce(dir string, want place) (claim, *os.File, error) {
 	c := claim{dir: dir, want: want}
+	if len(dir)+len("/")+len(want.numbered(maxNumbers).name)+len(done) >= unix.PathMax { // who is told of it could not open it
+		return c, nil, &fs.PathError{Op: "create", Path: want.path(), Err: unix.ENAMETOOLONG}
+	}
 	if err := os.MkdirAll(dir, 0o775); err != nil {
 		return c, nil, err
 	}

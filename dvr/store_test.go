@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -84,8 +85,9 @@ func TestLinkNew(t *testing.T) {
 	}
 }
 
-// TestDV03: links that an operator or an intruder has put in the root
-// lead nowhere.
+// TestDV03: links that an operator or an intruder has put in the root lead
+// nowhere: to a folder the recording fails and says so, to a file it takes another
+// name. The publish is untouched.
 func TestDV03(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outside := t.TempDir()
@@ -105,16 +107,37 @@ func TestDV03(t *testing.T) {
 			t.Errorf("log %q", s.log())
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		outside := t.TempDir() + "/passwd"
+		write(t, outside, "root:x:0:0")
+		s := newSite(t, "root/[stream].flv")
+		if err := errors.Join(os.Mkdir(s.cwd+"/root", 0o755), os.Symlink(outside, s.cwd+"/root/x.flv"), os.Symlink(outside, s.cwd+"/root/x-1.flv.tmp")); err != nil {
+			t.Fatal(err)
+		}
+		f := s.start("x")
+		f.send(audio(0), audio(23))
+		f.unpublish()
+		wantText(t, outside, "root:x:0:0")
+		if ev := s.only(); ev.File != "root/x-2.flv" || len(s.read(ev).tags) != 2 {
+			t.Errorf("%+v", ev)
+		}
+	})
 }
 
 // TestDV13: the recording of an earlier publish stays.
 func TestDV13(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "./[stream].flv")
+		var before []byte
 		for range 3 {
 			f := s.start("x")
 			f.send(audio(0))
 			f.unpublish()
+			first, err := os.ReadFile(s.cwd + "/x.flv")
+			if err != nil || before != nil && !bytes.Equal(first, before) {
+				t.Errorf("the first recording has changed: %v", err)
+			}
+			before = first
 		}
 		for i, ev := range s.events() {
 			if want := []string{"./x.flv", "./x-1.flv", "./x-2.flv"}[i]; ev.File != want {

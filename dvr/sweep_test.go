@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"srs/flv"
+	"srs/hook"
 )
 
 // TestDV07 has system calls fail, one kind at a time: the n-th and those of that
@@ -20,7 +21,7 @@ import (
 // was told of. The calls fail in a process of its own under strace.
 func TestDV07(t *testing.T) {
 	if os.Getenv("DVR_TEST_SWEEP") != "" {
-		sweep(t)
+		sweep(t, func([]hook.Event) {})
 		return
 	}
 	turns := []int{1, 4}
@@ -39,28 +40,36 @@ func TestDV07(t *testing.T) {
 		for j, n := range turns {
 			t.Run(fmt.Sprintf("%s %d", call, n), func(t *testing.T) {
 				errno := errnos[(i+j)%len(errnos)]
-				dir := t.TempDir()
-				if err := os.Mkdir(dir+"/site", 0o755); err != nil {
-					t.Fatal(err)
-				}
-				args := []string{"-f", "-qq", "-o", dir + "/strace.log", "-e", "trace=" + call,
-					"-e", fmt.Sprintf("inject=%s:error=%s:when=%d..%d", call, errno, n, n+2)}
-				if strings.HasSuffix(call, "at") { // in these directories only: the test itself opens files, too
-					args = append(args, "-P", dir+"/site", "-P", dir+"/site/rec", "-P", dir+"/site/rec/live")
-				}
-				cmd := exec.Command("strace", append(args, os.Args[0], "-test.run=^TestDV07$")...)
-				cmd.Env = append(os.Environ(), "DVR_TEST_SWEEP="+dir)
-				out, err := cmd.CombinedOutput()
-				if _, failed := os.Lstat(dir + "/passed"); failed != nil {
-					t.Errorf("%s: %v\n%s", errno, err, out)
-				}
+				struck(t, call, errno, fmt.Sprintf("%d..%d", n, n+2))
 			})
 		}
 	}
 }
 
-// sweep records while calls fail. Its verdict is a link: writing may fail.
-func sweep(t *testing.T) {
+// struck runs a test in a process of its own under strace, which has a system call
+// fail. There it is to call sweep.
+func struck(t *testing.T, call, errno, when string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(dir+"/site", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-f", "-qq", "-o", dir + "/strace.log", "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:error=%s:when=%s", call, errno, when)}
+	if strings.HasSuffix(call, "at") { // in these directories only: the test itself opens files, too
+		args = append(args, "-P", dir+"/site", "-P", dir+"/site/rec", "-P", dir+"/site/rec/live")
+	}
+	name, _, _ := strings.Cut(t.Name(), "/")
+	cmd := exec.Command("strace", append(args, os.Args[0], "-test.run=^"+name+"$")...)
+	cmd.Env = append(os.Environ(), "DVR_TEST_SWEEP="+dir)
+	out, err := cmd.CombinedOutput()
+	if _, failed := os.Lstat(dir + "/passed"); failed != nil {
+		t.Errorf("%s: %v\n%s", errno, err, out)
+	}
+}
+
+// sweep records while calls fail, and looks what became of all frames. Its verdict
+// is a link: writing may fail.
+func sweep(t *testing.T, more func(events []hook.Event)) {
 	dir := os.Getenv("DVR_TEST_SWEEP")
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "rec/[app]/[stream].flv", segments(2))
@@ -101,10 +110,26 @@ func sweep(t *testing.T) {
 		if have+lost != frames {
 			t.Errorf("%d frames recorded, %d lost of %d\n%s", have, lost, frames, s.log())
 		}
+		more(s.events())
 	})
 	if !t.Failed() {
 		os.Symlink("yes", dir+"/passed") // a call that is left alone
 	}
+}
+
+// TestDV08: a fdatasync that fails ends its file, which is announced as suspect,
+// and another begins; nothing is synced again and called good.
+func TestDV08(t *testing.T) {
+	if os.Getenv("DVR_TEST_SWEEP") == "" {
+		struck(t, "fdatasync", "EIO", "1")
+		return
+	}
+	sweep(t, func(events []hook.Event) {
+		first, last := events[0], events[len(events)-1]
+		if len(events) < 2 || !strings.Contains(first.Error, "input/output error") || first.Size == 0 || last.Error != "" || last.File == first.File {
+			t.Errorf("%+v", events)
+		}
+	})
 }
 
 // filesInSpite lists the files below a directory although calls fail: they do so

@@ -58,10 +58,11 @@ func TestOpenFails(t *testing.T) {
 	})
 }
 
-// TestDV23: a directory that goes away costs its file, is found
-// at the next sync, and the recording goes on in a new one.
+// TestDV23: a file, or a directory, that goes away costs its frames, is found at
+// the next sync and told of, and the recording goes on in a new one.
 func TestDV23(t *testing.T) {
 	for name, take := range map[string]func(dir string) error{
+		"file":    func(dir string) error { return os.Remove(dir + "/sub/x.flv.tmp") },
 		"removed": os.RemoveAll,
 		"renamed": func(dir string) error { return os.Rename(dir, dir+".away") },
 	} {
@@ -84,6 +85,9 @@ func TestDV23(t *testing.T) {
 			time.Sleep(retryAfter)
 			f.send(key(120), inter(160))
 			f.unpublish()
+			if ev := s.only(); !strings.HasPrefix(ev.Error, "before it: ") || lostIn(ev.Error) != 2 {
+				t.Errorf("%s: error %q", name, ev.Error)
+			}
 			wantTags(t, s.read(s.only()).tags, videoHeader, at(key(80), 0), at(key(120), 40), at(inter(160), 80))
 			if !strings.HasSuffix(strings.TrimSpace(s.files()[0]), "sub/x.flv") {
 				t.Errorf("%s: files %q", name, s.files())
@@ -302,9 +306,8 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// TestDV08: EIO and the like end the file, which is announced as suspect,
-// and is never synced again and called good.
-func TestDV08(t *testing.T) {
+// TestSyncFails: EIO and the like are kept, whatever a second sync says.
+func TestSyncFails(t *testing.T) {
 	dir := t.TempDir()
 	f := openTestFile(t, dir)
 	f.append(key(0), time.Now())
