@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func TestHungDiskBesideAnother(t *testing.T) {
 		if got := fmt.Sprint(s.files()); got != "[hung/later.flv.tmp hung/old.flv hung/y.flv.tmp well/later.flv well/old.flv well/y.flv]" {
 			t.Errorf("files %s\n%s", got, s.log())
 		}
-		goroutines := s.underway()
+		goroutines := runtime.NumGoroutine()
 		time.Sleep(2*time.Hour + time.Minute)
 		synctest.Wait()
 		if got := fmt.Sprint(s.files()); got != "[hung/later.flv.tmp hung/old.flv hung/y.flv.tmp well/later.flv well/y.flv]" {
@@ -80,8 +81,8 @@ func TestHungDiskBesideAnother(t *testing.T) {
 		if n := strings.Count(s.log(), "does not answer"); n != 1 || !strings.Contains(s.log(), "path="+hung+" ") {
 			t.Errorf("%d lines of the disk that hangs\n%s", n, s.log())
 		}
-		if n := s.underway(); n != goroutines || n != 4 {
-			t.Errorf("%d goroutines, %d two hours ago", n, goroutines)
+		if n := runtime.NumGoroutine(); n > goroutines || s.underway() != 4 {
+			t.Errorf("%d goroutines, %d two hours ago; %d chores", n, goroutines, s.underway())
 		}
 
 		// The server stops, and completes what it can.

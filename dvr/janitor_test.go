@@ -82,3 +82,33 @@ func TestJanitorLooksAgain(t *testing.T) {
 		s.wantFiles()
 	})
 }
+
+// TestJanitorGoesOn: behind a file that cannot be removed the others go all the
+// same, and the one is told of each time.
+func TestJanitorGoesOn(t *testing.T) {
+	withoutPower(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[app]/[stream].flv", func(d *conf.DVR) { d.MaxAge = time.Minute })
+			names := []string{"rec/a/older.flv", "rec/a/stuck.flv", "rec/b/x.flv", "rec/b/y.flv"}
+			for i, name := range names {
+				write(t, s.cwd+"/"+name, "x")
+				when := time.Now().Add(time.Duration(i-10) * time.Hour)
+				if err := os.Chtimes(s.cwd+"/"+name, when, when); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stuck := s.cwd + "/rec/a"
+			if err := os.Chmod(stuck, 0o555); err != nil {
+				t.Fatal(err)
+			}
+			defer os.Chmod(stuck, 0o755)
+			s.run()
+			time.Sleep(time.Second) // of the bubble
+			synctest.Wait()
+			s.wantFiles(names[:2]...)
+			if strings.Count(s.log(), "old recording removed") != 2 || strings.Count(s.log(), "old recordings cannot be removed") != 1 || !strings.Contains(s.log(), "older.flv: permission denied") {
+				t.Error(s.log())
+			}
+		})
+	})
+}
