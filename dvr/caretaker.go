@@ -2,7 +2,6 @@ package dvr
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"srs/hook"
@@ -21,7 +20,7 @@ const (
 func (r *Recorder) Start() {
 	spare.fill()
 	for _, work := range []func(){r.repairAll, r.care, r.clean} {
-		r.caring.Go(work)
+		r.beside(work)
 	}
 }
 
@@ -64,43 +63,11 @@ func (r *Recorder) Settle() {
 
 // unmark removes marks set before a time.
 func (r *Recorder) unmark(before time.Time) (under []<-chan struct{}) {
-	due := map[string]bool{}
-	r.mu.Lock()
-	for _, m := range r.marks {
-		due[m.claim.dir] = due[m.claim.dir] || !m.at.After(before)
-	}
-	r.mu.Unlock()
-	for dir, some := range due {
-		if !some {
-			continue
-		}
-		done := r.tend(chore{dir, unmarking}, func(alive func()) {
-			mine := take(r, &r.marks, func(m pendingMark) bool { return m.claim.dir == dir && !m.at.After(before) })
-			for _, m := range mine {
-				r.disk(dir, m.claim.unmark)
-				r.disown(m.claim)
-				alive()
-			}
-		})
-		if done != nil {
-			under = append(under, done)
-		}
-	}
-	return under
-}
-
-// take takes those of a list that are wanted.
-func take[T any](r *Recorder, list *[]T, wanted func(T) bool) (taken []T) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	*list = slices.DeleteFunc(*list, func(one T) bool {
-		if wanted(one) {
-			taken = append(taken, one)
-			return true
-		}
-		return false
+	due := func(m pendingMark) (string, bool) { return m.claim.dir, !m.at.After(before) }
+	return each(r, unmarking, &r.marks, due, func(m pendingMark, _ func()) {
+		r.disk(m.claim.dir, m.claim.unmark)
+		r.disown(m.claim)
 	})
-	return taken
 }
 
 // A markName is where a mark is.
@@ -159,28 +126,18 @@ func (r *Recorder) mendLater(u unmended) {
 	}
 }
 
+// mendAgain tries those that are due.
 func (r *Recorder) mendAgain() {
-	now, due := time.Now(), map[string]bool{}
-	r.mu.Lock()
-	for _, u := range r.unmended {
-		due[u.pattern.dir] = due[u.pattern.dir] || !u.due.After(now)
-	}
-	r.mu.Unlock()
-	for dir, some := range due {
-		if !some {
-			continue
+	now := time.Now()
+	due := func(u unmended) (string, bool) { return u.pattern.dir, !u.due.After(now) }
+	each(r, mending, &r.unmended, due, func(u unmended, alive func()) {
+		u.pattern.alive = alive
+		switch err := r.mend(&u.pattern, u.name, u.known); {
+		case errors.Is(err, errForeign):
+			u.due = now.Add(restFor)
+			r.mendLater(u)
+		case err != nil && u.known != nil:
+			r.mendLater(u)
 		}
-		r.tend(chore{dir, mending}, func(alive func()) {
-			for _, u := range take(r, &r.unmended, func(u unmended) bool { return u.pattern.dir == dir && !u.due.After(now) }) {
-				u.pattern.alive = alive
-				switch err := r.mend(&u.pattern, u.name, u.known); {
-				case errors.Is(err, errForeign):
-					u.due = now.Add(restFor)
-					r.mendLater(u)
-				case err != nil && u.known != nil:
-					r.mendLater(u)
-				}
-			}
-		})
-	}
+	})
 }

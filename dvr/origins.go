@@ -210,7 +210,7 @@ func (r *Recorder) remember(vhost, template string) {
 	if !r.origins.enter(origin{vhost, template, r.Cwd}) {
 		return
 	}
-	r.caring.Go(func() {
+	r.beside(func() {
 		if err := r.origins.write(r.closing); err != nil && !errors.Is(err, errStopped) {
 			r.Log.Warn("what a crash leaves here is found only while dvr_path stays as it is", "vhost", vhost, "path", template, "error", err.Error(), "retry", retryAfter)
 		}
@@ -222,7 +222,7 @@ func (r *Recorder) rememberAgain() {
 	if !r.origins.due() {
 		return
 	}
-	r.caring.Go(func() {
+	r.beside(func() {
 		if r.origins.write(r.closing) == nil {
 			r.Log.Info("places of recordings are noted again", "path", r.origins.file)
 		}

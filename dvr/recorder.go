@@ -31,6 +31,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"srs/conf"
@@ -76,7 +77,7 @@ type Recorder struct {
 	origins origins
 
 	running sync.WaitGroup // recordings
-	caring  sync.WaitGroup // what is done beside them; ends after them
+	cares   atomic.Int64   // goroutines beside them
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -177,23 +178,21 @@ func (r *Recorder) Close(ctx context.Context) error {
 	defer cancel()
 	defer r.stop()
 
-	done, cared := make(chan struct{}), make(chan struct{})
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		r.running.Wait()
-		close(done)
-		r.caring.Wait()
-		close(cared)
 	}()
 	select {
 	case <-done:
-		r.leaveChores(ctx, cared)
+		r.leaveChores(ctx)
 		return nil
 	case <-cut.Done():
 	}
 	r.stop()
 	select {
 	case <-done:
-		r.leaveChores(ctx, cared)
+		r.leaveChores(ctx)
 		return nil
 	case <-ctx.Done():
 	}
@@ -204,18 +203,23 @@ func (r *Recorder) Close(ctx context.Context) error {
 
 // leaveChores waits a moment for what is done beside the recordings. What a disk
 // keeps waiting then the next start does.
-func (r *Recorder) leaveChores(ctx context.Context, cared <-chan struct{}) {
+func (r *Recorder) leaveChores(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, closeGrace)
 	defer cancel()
-	select {
-	case <-cared:
+	tick := time.NewTicker(closingPoll)
+	defer tick.Stop()
+	for r.cares.Load() > 0 {
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for c := range r.chores {
+			r.Log.Warn("not waited for, the next start goes on with it", "path", c.dir, "waits", c.kind)
+		}
 		return
-	case <-ctx.Done():
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for c := range r.chores {
-		r.Log.Warn("not waited for, the next start goes on with it", "path", c.dir, "waits", c.kind)
 	}
 }
 
@@ -246,7 +250,7 @@ func (r *Recorder) turnover(dir string, call func()) {
 // is written. It takes no call from those who write.
 func (r *Recorder) aside(dir string, call func()) {
 	slot := r.tokens(r.syncs, dir, diskCalls)
-	r.caring.Go(func() {
+	r.beside(func() {
 		slot <- struct{}{}
 		defer func() { <-slot }()
 		call()

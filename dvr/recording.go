@@ -118,7 +118,7 @@ func (r *recording) hurry() {
 // waits says whether the next try of a file is in a while. Frames stay where they
 // are meanwhile, the newest keyframe and what follows it.
 func (r *recording) waits() bool {
-	return r.file == nil && !r.last && time.Now().Before(r.trouble.retryAt)
+	return r.file == nil && !r.last && !r.trouble.retryAt.IsZero() && time.Now().Before(r.trouble.retryAt)
 }
 
 // drain takes the frames that have come. It stops now and then although there

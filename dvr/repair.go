@@ -89,7 +89,7 @@ func (r *Recorder) repairEach(list []pattern, others *repairs) *repairs {
 	for dir, list := range byDir {
 		over := make(chan struct{})
 		s.over[dir] = over
-		r.caring.Go(func() {
+		r.beside(func() {
 			defer close(over)
 			if others != nil && others.over[dir] != nil {
 				select {

@@ -92,7 +92,7 @@ func (r *Recorder) enterCrowd(f *os.File) *crowd {
 	defer r.mu.Unlock()
 	c := r.crowds[st.Dev]
 	if c == nil {
-		c = &crowd{able: ableToSync(f), sync: syncfs, aside: r.caring.Go}
+		c = &crowd{able: ableToSync(f), sync: syncfs, aside: r.beside}
 		r.crowds[st.Dev] = c
 	}
 	c.mu.Lock()
