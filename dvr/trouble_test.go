@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"srs/conf"
-	"srs/flv"
 )
 
 // TestOpenFails: one line names path, uid and error; a file is tried every ten
@@ -137,14 +136,23 @@ func limited(t *testing.T, test func(t *testing.T)) {
 	synctest.Test(t, test)
 }
 
-// fatFrame is a frame of a kilobyte, of 25 a second.
-func fatFrame(i int) flv.Tag {
-	tag := inter(uint32(i) * 40)
-	if i%25 == 0 {
-		tag = key(uint32(i) * 40)
+// fatFrames are in publishFat, several files that are limited.
+const fatFrames = 1300
+
+// publishFat is a publish of frames of a kilobyte, 25 a second.
+func (s *site) publishFat() {
+	f := s.start("x")
+	f.send(videoHeader)
+	for i := range fatFrames {
+		tag := inter(uint32(i) * 40)
+		if i%25 == 0 {
+			tag = key(uint32(i) * 40)
+		}
+		tag.Data = append(tag.Data, make([]byte, 1000)...)
+		f.send(tag)
+		time.Sleep(40 * time.Millisecond) // of the bubble
 	}
-	tag.Data = append(tag.Data, make([]byte, 1000)...)
-	return tag
+	f.unpublish()
 }
 
 // TestAppendNoSpace: a full file that is tried again and again is announced once,
@@ -152,19 +160,12 @@ func fatFrame(i int) flv.Tag {
 func TestAppendNoSpace(t *testing.T) {
 	limited(t, func(t *testing.T) {
 		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
-		f := s.start("x")
-		f.send(videoHeader)
-		const frames = 1300
-		for i := range frames {
-			f.send(fatFrame(i))
-			time.Sleep(40 * time.Millisecond) // of the bubble
-		}
-		f.unpublish()
+		s.publishFat()
 		ev := s.events()
 		if len(ev) != 2 || ev[0].Size == 0 || ev[1].Size != 0 {
 			t.Fatalf("%+v\n%s", ev, s.log())
 		}
-		if got := len(s.read(ev[0]).tags) - 1; got+lostIn(ev[0].Error)+lostIn(ev[1].Error) != frames {
+		if got := len(s.read(ev[0]).tags) - 1; got+lostIn(ev[0].Error)+lostIn(ev[1].Error) != fatFrames {
 			t.Errorf("%d frames, %q, %q", got, ev[0].Error, ev[1].Error)
 		}
 		if n := strings.Count(s.log(), "\n"); n != 2 { // the error, and recorded
@@ -178,14 +179,7 @@ func TestAppendNoSpace(t *testing.T) {
 func TestNoSpace(t *testing.T) {
 	limited(t, func(t *testing.T) {
 		s := newSite(t, "[stream].flv")
-		f := s.start("x")
-		f.send(videoHeader)
-		const frames = 1300
-		for i := range frames {
-			f.send(fatFrame(i))
-			time.Sleep(40 * time.Millisecond) // of the bubble
-		}
-		f.unpublish()
+		s.publishFat()
 		events := s.events()
 		if len(events) < 2 {
 			t.Fatalf("%d files\n%s", len(events), s.log())

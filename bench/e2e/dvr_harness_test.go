@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -114,6 +115,30 @@ func (f *feeder) send(ctx context.Context, tags []flv.Tag) {
 func (f *feeder) end() {
 	f.stop()
 	<-f.done
+}
+
+// feedFor feeds streams for a while, and gives how many ms of each have been sent.
+func feedFor(t testing.TB, d time.Duration, urls []string) (feeders []*feeder, sent []int) {
+	t.Helper()
+	for _, url := range urls {
+		feeders = append(feeders, feed(t, url))
+	}
+	running := time.NewTimer(d)
+	<-running.C
+	for _, f := range feeders {
+		sent = append(sent, int(f.sent.Load()))
+	}
+	return feeders, sent
+}
+
+// wantLost checks how many ms recordings lack at most, each.
+func wantLost(t testing.TB, of string, lost []int, most int) {
+	t.Helper()
+	slices.Sort(lost)
+	t.Logf("%s, %d recordings: lost are %d ms (median), %d ms (most)", of, len(lost), lost[len(lost)/2], lost[len(lost)-1])
+	if worst := lost[len(lost)-1]; worst > most {
+		t.Errorf("%d ms lost", worst)
+	}
 }
 
 // recordings lists the files below a directory by what stands behind their

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,16 +33,11 @@ func TestDV12(t *testing.T) {
 			s, dir := onDisk(t, `truncate -s 256M "$0.img"; mkfs.ext4 -q -F "$0.img"; mount -o loop "$0.img" "$0"`, rcv, "dvr_sync 1000;")
 			var lost []int // ms
 			for round := range rounds {
-				var feeders []*feeder
+				var urls []string
 				for i := range streams {
-					feeders = append(feeders, feed(t, s.url(fmt.Sprintf("rec/r%d-%d", round, i))))
+					urls = append(urls, s.url(fmt.Sprintf("rec/r%d-%d", round, i)))
 				}
-				running := time.NewTimer(3*time.Second + rand.N(1500*time.Millisecond))
-				<-running.C
-				sent := make([]uint32, streams)
-				for i, f := range feeders {
-					sent[i] = f.sent.Load()
-				}
+				feeders, sent := feedFor(t, 3*time.Second+rand.N(1500*time.Millisecond), urls)
 				disk, err := os.Open(dir)
 				if err != nil {
 					t.Fatal(err)
@@ -60,7 +54,7 @@ func TestDV12(t *testing.T) {
 				s, dir = s.againOn(t, `mount -o loop "$0.img" "$0"`)
 				for i := range streams {
 					name := fmt.Sprintf("r%d-%d", round, i)
-					lost = append(lost, int(sent[i])-wantSurvived(t, rcv, dir, name, false))
+					lost = append(lost, sent[i]-wantSurvived(t, rcv, dir, name, false))
 				}
 				if t.Failed() {
 					t.Fatalf("in round %d; left are %q", round, recordings(t, dir))
@@ -71,11 +65,7 @@ func TestDV12(t *testing.T) {
 					}
 				}
 			}
-			slices.Sort(lost)
-			t.Logf("%d cuts, %d recordings: lost are %d ms (median), %d ms (most)", rounds, len(lost), lost[len(lost)/2], lost[len(lost)-1])
-			if most := lost[len(lost)-1]; most > maxLost {
-				t.Errorf("%d ms lost", most)
-			}
+			wantLost(t, fmt.Sprint(rounds, " cuts"), lost, maxLost)
 		})
 	}
 }
