@@ -142,7 +142,7 @@ func (f *file) look(now time.Time) {
 	f.own.look()
 	switch {
 	case f.unsynced.IsZero():
-	case f.crowd.covers(f.written), !f.own.good.Before(f.written):
+	case f.crowd.covers(f.written), covers(f.own.good, f.written):
 		f.unsynced, f.covered = time.Time{}, true
 	case f.unsynced.Before(f.looked) && f.crowd.covers(f.before):
 		f.unsynced, f.covered = f.looked, true

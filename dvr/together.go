@@ -57,6 +57,10 @@ func (o *ownSync) begin(aside func(call func()), sync func() error) {
 	aside(func() { running <- sync() })
 }
 
+// covers says whether a sync that began at a time and ended well, zero for none,
+// has brought to the disk what was written until another.
+func covers(good, written time.Time) bool { return !good.IsZero() && !good.Before(written) }
+
 // look sees whether it has ended.
 func (o *ownSync) look() {
 	select {
@@ -117,7 +121,7 @@ func (c *crowd) covers(written time.Time) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.good.Before(written)
+	return covers(c.good, written)
 }
 
 // due is called for a file that is to be synced. When it says soon, that and the
