@@ -17,11 +17,12 @@
 // each directory on its own (chore.go).
 //
 // Which publishes share a file is in turn.go, what goes into which file in
-// recording.go and plan.go, at which time in clock.go, what becomes of it in outcome.go; file.go has the
-// bytes, together.go how they reach the disk, path.go the names, repair.go what
-// becomes of files that a crash has left, mark.go what keeps an announcement from getting lost, origins.go where former
-// configurations recorded to, and store.go is the only place that touches the
-// directories of recordings.
+// recording.go and plan.go, at which time in clock.go, what becomes of it in
+// outcome.go; file.go has the bytes, together.go how they reach the disk, path.go
+// the names, repair.go what becomes of files that a crash has left, mark.go what
+// keeps an announcement from getting lost, origins.go where former configurations
+// recorded to, and store.go is the only place that touches the directories of
+// recordings.
 package dvr
 
 import (
