@@ -60,6 +60,35 @@ func TestDV11(t *testing.T) {
 	wantLost(t, fmt.Sprint(rounds, " kills"), lost, 1000)
 }
 
+// TestDVRSlowSync: a disk that takes three seconds for each sync costs a killed
+// server no more than any other, few recordings or many.
+func TestDVRSlowSync(t *testing.T) {
+	for _, streams := range []int{3, 20} {
+		t.Run(fmt.Sprint(streams), func(t *testing.T) {
+			t.Parallel()
+			rcv := newReceiver(t)
+			s := startServer(t, defaultVhost(hooks(rcv, "on_dvr"), block("dvr", "enabled on;", "dvr_path ./rec/[stream].flv;", "dvr_sync 1000;")))
+			s.stop(t, 15)
+			s = s.again(t, "strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,syncfs", "-e", "inject=fdatasync,syncfs:delay_enter=3s")
+			var urls []string
+			for i := range streams {
+				urls = append(urls, s.url(fmt.Sprint("live/slow", i)))
+			}
+			feeders, sent := feedFor(t, 3*time.Second+rand.N(time.Second), urls)
+			s.kill()
+			for _, f := range feeders {
+				f.end()
+			}
+			s = s.again(t)
+			var lost []int // ms
+			for i := range streams {
+				lost = append(lost, sent[i]-wantSurvived(t, rcv, s.dir+"/rec", fmt.Sprint("slow", i), false))
+			}
+			wantLost(t, "a kill", lost, 1000)
+		})
+	}
+}
+
 // TestDVRFormerPath: what a killed server has left is found although dvr_path is
 // another when the next one starts.
 func TestDVRFormerPath(t *testing.T) {
