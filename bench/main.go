@@ -100,5 +100,25 @@ func parse(fs *flag.FlagSet, args []string, stderr io.Writer) error {
 	case fs.NArg() > 0:
 		return fmt.Errorf("%w: unexpected argument %q", errUsage, fs.Arg(0))
 	}
-	return nil
+	return checkFractions(fs)
+}
+
+// maxFraction bounds flags that need not be whole, and 1/maxFraction those that
+// are not 0: times that are made of them stay within their range.
+const maxFraction = 1e6
+
+// checkFractions checks all flags that need not be whole, for what is a number
+// to strconv and to nobody else.
+func checkFractions(fs *flag.FlagSet) error {
+	var err error
+	fs.Visit(func(f *flag.Flag) {
+		g, ok := f.Value.(flag.Getter)
+		if !ok {
+			return
+		}
+		if v, ok := g.Get().(float64); ok && v != 0 && !(v >= 1/maxFraction && v <= maxFraction) { // NaN is neither
+			err = errors.Join(err, fmt.Errorf("%w: -%s %s: must be 0, or a number from %g to %.0f", errUsage, f.Name, f.Value, 1/maxFraction, float64(maxFraction)))
+		}
+	})
+	return err
 }

@@ -32,7 +32,7 @@ func (c *common) check() error {
 	switch {
 	case c.duration < 0 || c.progress < 0:
 		return fmt.Errorf("%w: -duration and -progress must not be below 0", errUsage)
-	case c.join <= 0:
+	case c.join == 0:
 		return fmt.Errorf("%w: -join must be more than 0", errUsage)
 	case c.pid < 0:
 		return fmt.Errorf("%w: -pid must be a process id", errUsage)

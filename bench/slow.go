@@ -44,7 +44,7 @@ func (s *slow) options(_ *rig, fs *flag.FlagSet) {
 func (s *slow) check(g *rig) error {
 	var err error
 	switch {
-	case s.share < 0 || s.share >= 1:
+	case s.share >= 1:
 		err = fmt.Errorf("%w: -slow must be 0 or more, and less than 1", errUsage)
 	case s.kbps < 0 || s.buffer < 0:
 		err = fmt.Errorf("%w: -slow-kbps and -slow-buffer must not be below 0", errUsage)

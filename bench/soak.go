@@ -61,7 +61,7 @@ func (s *soak) check(g *rig) error {
 		err = fmt.Errorf("%w: -slow and -restless must not be below 0", errUsage)
 	case s.warmUp < 0 || g.duration > 0 && s.warmUp >= g.duration:
 		err = fmt.Errorf("%w: -warm-up must be shorter than -duration", errUsage)
-	case s.growth <= 0:
+	case s.growth == 0:
 		err = fmt.Errorf("%w: -max-growth must be more than 0", errUsage)
 	}
 	return errors.Join(err, s.churn.checkCounts())

@@ -33,10 +33,7 @@ func (s *storm) options(g *rig, fs *flag.FlagSet) {
 
 func (s *storm) check(g *rig) error {
 	var err error
-	switch {
-	case s.rate < 0:
-		err = fmt.Errorf("%w: -rate must not be below 0", errUsage)
-	case s.until != untilKeyframe && s.until != untilPlay:
+	if s.until != untilKeyframe && s.until != untilPlay {
 		err = fmt.Errorf("%w: -until must be %s or %s", errUsage, untilKeyframe, untilPlay)
 	}
 	return errors.Join(err, checkCount("concurrency", s.concurrency), mustLast(g))
