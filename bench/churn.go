@@ -63,6 +63,7 @@ func (c *churn) perform(ctx context.Context, g *rig) error {
 		return err
 	}
 	gate.shut()
+	g.house.dismiss(ctx)
 	g.finish(ctx)
 	g.report.visited(gate, guests, c.visitors)
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -95,6 +96,47 @@ func (c *crowd) join(p *client) { c.do(func() { c.open(p) }) }
 func (c *crowd) joinAt(p *client, at int64) {
 	p.crowd = c
 	p.wakeAt(at)
+}
+
+// A guest is a role that takes its leave when it is asked to; asked again, it is
+// about to.
+type guest interface{ dismiss(now int64) error }
+
+// dismiss has all guests take their leave that have come so far, and waits until
+// they have: each has a deadline of its own.
+func (c *crowd) dismiss(ctx context.Context) {
+	begun := time.Now()
+	ticker := time.NewTicker(pollTime)
+	defer ticker.Stop()
+	left := make(chan int, 1)
+	for {
+		c.do(func() {
+			n, now := 0, time.Now().UnixNano()
+			for _, p := range c.clients {
+				if p == nil || p.begun.After(begun) {
+					continue
+				}
+				g, ok := p.role.(guest)
+				if !ok {
+					continue
+				}
+				if err := g.dismiss(now); err != nil {
+					c.end(p, err)
+				} else {
+					n++
+				}
+			}
+			left <- n
+		})
+		if <-left == 0 {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // leave ends all clients. It may be called again.

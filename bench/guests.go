@@ -1,18 +1,25 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"srs/rtmp/chunk"
 )
 
-// A visitor is a player that leaves by itself.
+// A visitor is a player that leaves by itself, with a picture, and with all that
+// was sent until it was to leave. One that waits for that beyond its patience
+// has failed.
 type visitor struct {
 	player
-	until string        // when it leaves; empty: when it has stayed
-	stay  time.Duration // from the time it is accepted
-	gate  *turnstile
+	until    string        // when it leaves; empty: when it has stayed
+	stay     time.Duration // from the time it is accepted
+	patience time.Duration
+	gate     *turnstile
+	leaving  bool   // it was to leave, and waits for
+	due      uint32 // this sequence number
 }
 
 const (
@@ -25,8 +32,8 @@ func (g *rig) visitors(p *party, rate float64, until string, stay time.Duration)
 	t := &turnstile{crowd: g.house, rate: rate}
 	t.one = func(turn int, ended func(error)) *client {
 		stream := turn % g.publishers
-		v := &visitor{player: *newPlayer(g.plays[stream], g.senders[stream].stream, p, ended), until: until, stay: around(stay), gate: t}
-		v.role = v
+		v := &visitor{player: *newPlayer(g.plays[stream], g.senders[stream].stream, p, ended), until: until, stay: around(stay), patience: g.patience, gate: t}
+		v.role, v.publisher = v, g.senders[stream]
 		v.check.skipped = uint(turn)
 		return &v.client
 	}
@@ -38,29 +45,55 @@ func (g *rig) visitors(p *party, rate float64, until string, stay time.Duration)
 func around(d time.Duration) time.Duration { return d/2 + rand.N(d+1) }
 
 func (v *visitor) begin(now int64) error {
-	switch v.until {
-	case untilPlay:
+	if v.until == untilPlay {
 		return v.leave(now)
-	case "":
-		v.wakeAt(now + int64(v.stay))
 	}
+	v.wakeAt(now + int64(v.patience))
 	return v.player.begin(now)
 }
 
 func (v *visitor) media(m chunk.Message, now int64) error {
 	v.check.message(m.Type, m.Timestamp, m.Body, now)
 	if v.started || !v.check.started.Load() {
-		return nil
+		return v.depart(now)
 	}
 	v.started = true
 	if v.until == untilKeyframe {
 		return v.leave(now)
 	}
 	v.joined(now)
+	v.wakeAt(v.check.since + int64(v.stay))
 	return nil
 }
 
-func (v *visitor) tick(now int64) error { return v.leave(now) }
+// tick: it has stayed, or has waited too long.
+func (v *visitor) tick(now int64) error {
+	switch {
+	case !v.started:
+		return fmt.Errorf("no keyframe within %v", v.patience)
+	case v.leaving:
+		return fmt.Errorf("%d frames are missing %v after they were sent", v.due-v.check.next.Load(), v.patience)
+	}
+	return v.dismiss(now)
+}
+
+// dismiss has a visitor leave as soon as it has what it came for.
+func (v *visitor) dismiss(now int64) error {
+	if !v.started || v.leaving {
+		return nil
+	}
+	v.leaving, v.due = true, v.publisher.sequence.Load()
+	v.wakeAt(now + int64(v.patience))
+	return v.depart(now)
+}
+
+// depart lets a visitor go that is to leave and lacks nothing.
+func (v *visitor) depart(now int64) error {
+	if !v.leaving || int32(v.due-v.check.next.Load()) > 0 {
+		return nil
+	}
+	return v.leave(now)
+}
 
 // joined counts what is measured, in the window only.
 func (v *visitor) joined(now int64) {
@@ -89,7 +122,7 @@ func (g *rig) idlers(p *party, stay time.Duration) *turnstile {
 	t.one = func(turn int, ended func(error)) *client {
 		stream := turn % g.publishers
 		v := new(idler)
-		v.visitor = visitor{stay: around(stay), gate: t}
+		v.visitor = visitor{stay: around(stay), patience: g.patience, gate: t}
 		v.player = *newPlayer(g.plays[stream], g.senders[stream].stream, p, func(err error) {
 			if v.started && err != nil {
 				t.came.Add(1)
@@ -110,6 +143,20 @@ func (v *idler) media(m chunk.Message, now int64) error {
 	return v.allow(0)
 }
 
+func (v *idler) tick(now int64) error {
+	if !v.started {
+		return v.visitor.tick(now)
+	}
+	return v.leave(now)
+}
+
+func (v *idler) dismiss(now int64) error {
+	if !v.started {
+		return nil
+	}
+	return v.leave(now)
+}
+
 // A restless publisher leaves when it has published for a while.
 type restless struct {
 	publisher
@@ -120,7 +167,6 @@ type restless struct {
 // comersAndGoers makes a turnstile of publishers for the streams of the restless.
 func (g *rig) comersAndGoers(stay time.Duration) *turnstile {
 	t := &turnstile{crowd: g.stage, rate: g.join}
-	l := newLoad(&g.window, nil)
 	free := make([]int, g.restless) // streams; those that end make room for the next
 	for i := range free {
 		free[i] = g.publishers + i
@@ -129,7 +175,7 @@ func (g *rig) comersAndGoers(stay time.Duration) *turnstile {
 		stream := free[0]
 		free = free[1:]
 		r := &restless{stay: around(stay)}
-		r.init(g.opens[stream], g.workload, l)
+		r.init(g.opens[stream], g.workload, g.watchers[stream-g.publishers].load)
 		r.role, r.ended = r, func(err error) {
 			if err == nil {
 				t.came.Add(1)
@@ -153,3 +199,47 @@ func (r *restless) tick(now int64) error {
 	}
 	return r.publisher.tick(now)
 }
+
+func (r *restless) dismiss(now int64) error {
+	switch r.state {
+	case clientWorking:
+		return r.leave(now)
+	case clientLeaving:
+		return nil
+	}
+	return errDone
+}
+
+// A watcher is a player of a stream whose publishers come and go. It is there
+// before the first one, and is to get all that they send.
+type watcher struct {
+	player
+	load     *load           // of its publishers
+	accepted chan<- struct{} // one for each watcher
+	came     atomic.Int64    // frames that came, or are known to be lost
+}
+
+// watch has a watcher come for each stream of the restless.
+func (g *rig) watch(p *party, accepted chan<- struct{}) {
+	for i := range g.restless {
+		w := &watcher{load: newLoad(&g.window, nil), accepted: accepted}
+		w.player = *newPlayer(g.plays[g.publishers+i], 0, p, g.crew.enlist())
+		w.role = w
+		g.watchers = append(g.watchers, w)
+		g.house.join(&w.client)
+	}
+}
+
+func (w *watcher) begin(now int64) error {
+	w.accepted <- struct{}{}
+	return w.player.begin(now)
+}
+
+func (w *watcher) media(m chunk.Message, now int64) error {
+	err := w.player.media(m, now)
+	w.came.Store(w.check.intact + w.check.lost)
+	return err
+}
+
+// lacks is how many frames are still to come.
+func (w *watcher) lacks() int64 { return max(0, w.load.sent.Load()-w.came.Load()) }

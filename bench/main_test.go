@@ -40,6 +40,7 @@ func TestCommandLines(t *testing.T) {
 		{"fanout -duration 20", exitUsage, "with its unit"},
 		{"fanout -o /does/not/exist", exitUsage, "no such file"},
 		{"fanout -kbps 100", exitUsage, "-audio-kbps"},
+		{"fanout -patience 0", exitUsage, "-patience"},
 		{"fanout -join 0", exitUsage, "-join"},
 		{"fanout -pid -1", exitUsage, "-pid"},
 		{"fanout -srs a -start b", exitUsage, "either"},
@@ -112,8 +113,8 @@ func TestParse(t *testing.T) {
 	var w workload
 	c.flags(fs, time.Second, "")
 	w.flags(fs)
-	err := parse(fs, strings.Fields("-kbps 5000 -gop 1s -join 2.5 -progress 0 -pid 7 -url u -duration 1m"), io.Discard)
-	want := common{url: "u", duration: time.Minute, join: 2.5, pid: 7}
+	err := parse(fs, strings.Fields("-kbps 5000 -gop 1s -join 2.5 -progress 0 -pid 7 -patience 3s -url u -duration 1m"), io.Discard)
+	want := common{url: "u", duration: time.Minute, join: 2.5, patience: 3 * time.Second, pid: 7}
 	if err != nil || c != want || w != (workload{Kbps: 5000, AudioKbps: 128, FPS: 25, GOP: time.Second}) {
 		t.Errorf("%v: %+v, %+v", err, c, w)
 	}

@@ -14,6 +14,7 @@ type common struct {
 	url      string
 	duration time.Duration
 	join     float64
+	patience time.Duration
 	pid      int
 	file     jsonFile
 	progress time.Duration
@@ -23,6 +24,7 @@ func (c *common) flags(fs *flag.FlagSet, duration time.Duration, durationText st
 	fs.StringVar(&c.url, "url", defaultURL, "the stream; with several, -0, -1 and so on are put behind its name")
 	fs.DurationVar(&c.duration, "duration", duration, durationText)
 	fs.Float64Var(&c.join, "join", 500, "connections opened per second, at most")
+	fs.DurationVar(&c.patience, "patience", 10*time.Second, "a player that has waited so long for its first keyframe, or for the last frame due to it, has failed")
 	fs.IntVar(&c.pid, "pid", 0, "process `id` of the server, to measure its CPU time and memory")
 	c.file.flag(fs, "write the report as JSON to `file`")
 	fs.DurationVar(&c.progress, "progress", 5*time.Second, "print a line this often; 0: never")
@@ -32,6 +34,8 @@ func (c *common) check() error {
 	switch {
 	case c.duration < 0 || c.progress < 0:
 		return fmt.Errorf("%w: -duration and -progress must not be below 0", errUsage)
+	case c.patience <= 0:
+		return fmt.Errorf("%w: -patience must be more than 0", errUsage)
 	case c.join == 0:
 		return fmt.Errorf("%w: -join must be more than 0", errUsage)
 	case c.pid < 0:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"sync/atomic"
+	"time"
 )
 
 // play is the subcommand: players of streams that bench publishes elsewhere.
@@ -49,14 +50,27 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer meter.close()
+	patience := c.patience // of those that are there to the end; set before the crowd leaves
 	stagger(ctx, *players, c.join, func(i int) {
-		p := newPlayer(requests[i%*streams], 0, group, crew.enlist())
+		ended := crew.enlist()
+		p := newPlayer(requests[i%*streams], 0, group, nil)
+		p.ended = func(err error) {
+			if err == nil {
+				err = p.blind(patience)
+			}
+			ended(err)
+		}
 		p.check.skipped = uint(i)
 		crowd.join(&p.client)
 	})
+	came := time.Now()
+	if ctx.Err() != nil { // not all
+		came = came.Add(-patience)
+	}
 	crew.attend(ctx, c.duration, c.progress, group.line, stdout) // an interrupt ends it as the duration does
 	r := &report{Command: "play", Publishers: *streams, Players: *players}
 	err = meter.read(r)
+	patience = min(patience, time.Since(came)) // or the run was shorter
 	crowd.leave()
 	r.Failures = crew.wait()
 	r.count(group)

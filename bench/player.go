@@ -67,6 +67,15 @@ func (p *player) media(m chunk.Message, now int64) error {
 	return nil
 }
 
+// blind is the failure of a player that has had no keyframe for so long.
+func (p *player) blind(patience time.Duration) error {
+	waited := time.Since(p.begun)
+	if p.started || waited < patience {
+		return nil
+	}
+	return fmt.Errorf("%s: no keyframe in %.1f s", p.request.name, waited.Seconds())
+}
+
 func (p *player) tick(int64) error    { return nil }
 func (p *player) drained(int64) error { return nil }
 func (p *player) after() string       { return fmt.Sprintf("after %d frames", p.check.intact) }

@@ -55,13 +55,14 @@ type rig struct {
 	house    *crowd        // of players
 
 	// Owned by the scenario.
-	senders []*publisher
-	sending sync.WaitGroup
-	parties []*party      // all that are reported of as one
-	players []*player     // that are to stay and to get everything
-	joining time.Time     // when they began to come, and
-	idle    time.Duration // how long their crowd had been idle then
-	report  *report
+	senders  []*publisher
+	sending  sync.WaitGroup
+	parties  []*party      // all that are reported of as one
+	players  []*player     // that are to stay and to get everything, and
+	watchers []*watcher    // of streams of the restless
+	joining  time.Time     // when they began to come, and
+	idle     time.Duration // how long their crowd had been idle then
+	report   *report
 }
 
 func (g *rig) flags(fs *flag.FlagSet) {
@@ -244,6 +245,9 @@ func (g *rig) missing() int64 {
 	var n int64
 	for _, p := range g.players {
 		n += int64(max(0, int32(p.publisher.sequence.Load()-p.check.next.Load())))
+	}
+	for _, w := range g.watchers {
+		n += w.lacks()
 	}
 	return n
 }

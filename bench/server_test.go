@@ -50,6 +50,24 @@ func TestServer(t *testing.T) {
 			t.Errorf("exit status %d\n%s", code, out.String())
 		}
 	})
+	t.Run("soak, a watcher starves", func(t *testing.T) {
+		t.Parallel()
+		h := host{srs: program}
+		var c common
+		if err := h.start(t.Context(), &c, 50); err != nil {
+			t.Fatal(err)
+		}
+		defer h.stop()
+		_, server, _ := strings.Cut(strings.TrimSuffix(c.url, "/live/bench"), "://")
+		// Behind 2 publishers and 3 players come those of the restless.
+		proxy := startSwallower(t, server, 40_000, func(n int) bool { return n == 2+3 })
+		var out bytes.Buffer
+		args := strings.Fields("soak -duration 1s -gop 200ms -publishers 2 -players 3 -visitors 1 -stay 200ms -slow 1 -restless 2 -progress 0 -url rtmp://" + proxy + "/live/x")
+		code := run(t.Context(), args, &out, &out)
+		if code != exitFailed || !strings.Contains(out.String(), "bench soak: not intact: ") || strings.Contains(out.String(), " 0 lost in ") {
+			t.Errorf("exit status %d\n%s", code, out.String())
+		}
+	})
 	t.Run("demo", func(t *testing.T) {
 		t.Parallel()
 		var out bytes.Buffer

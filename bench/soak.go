@@ -82,9 +82,10 @@ func (s *soak) perform(ctx context.Context, g *rig) error {
 	}
 	stayers, guests, idlers, watchers := g.party(g.arrived), g.aside(nil), g.aside(nil), g.aside(g.arrived)
 	g.play(ctx, s.churn.players, func(i int) (int, *party) { return i % g.publishers, stayers })
-	for i := range s.restless {
-		p := newPlayer(g.plays[g.publishers+i], 0, watchers, g.crew.enlist())
-		g.house.join(&p.client)
+	accepted := make(chan struct{}, s.restless)
+	g.watch(watchers, accepted)
+	if err := g.crew.await(ctx, "players of restless publishers are accepted", s.restless, accepted, g.within(s.connections(g))); err != nil {
+		return err
 	}
 	senders := g.comersAndGoers(s.churn.stay)
 	senders.open(s.restless)
@@ -106,7 +107,10 @@ func (s *soak) perform(ctx context.Context, g *rig) error {
 	for _, gate := range []*turnstile{visitors, slow, senders} {
 		gate.shut()
 	}
-	g.finish(context.WithoutCancel(ctx))
+	ctx = context.WithoutCancel(ctx) // an interrupt ends it as the duration does
+	g.house.dismiss(ctx)
+	g.stage.dismiss(ctx)
+	g.finish(ctx)
 
 	r := g.report
 	r.Players = s.churn.players + s.restless

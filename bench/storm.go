@@ -56,6 +56,7 @@ func (s *storm) perform(ctx context.Context, g *rig) error {
 		return err
 	}
 	gate.shut()
+	g.house.dismiss(ctx)
 	g.finish(ctx)
 	s.conclude(g.report, gate)
 	return nil
