@@ -11,7 +11,8 @@ import (
 )
 
 // play is the subcommand: players of streams that bench publishes elsewhere.
-// How many frames were sent is not known here: loss shows in the numbering.
+// How many frames were sent is not known here: loss shows in the numbering. The
+// window opens when all players have come.
 func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("play", flag.ContinueOnError)
 	var c common
@@ -39,17 +40,11 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	group, crew := newParty(nil), newCrew(*players)
 	group.tally.sample = *sample
 	group.tally.window = new(atomic.Pointer[window])
-	group.tally.window.Store(&window{from: math.MinInt64, to: math.MaxInt64})
 	crowd, err := newCrowd()
 	if err != nil {
 		return err
 	}
 	defer crowd.leave()
-	meter, err := newMeter(c.pid, crowd, false)
-	if err != nil {
-		return err
-	}
-	defer meter.close()
 	patience := c.patience // of those that are there to the end; set before the crowd leaves
 	stagger(ctx, *players, c.join, func(i int) {
 		ended := crew.enlist()
@@ -63,13 +58,23 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		p.check.skipped = uint(i)
 		crowd.join(&p.client)
 	})
+	meter, err := newMeter(c.pid, crowd, false)
+	if err != nil {
+		return err
+	}
+	defer meter.close()
 	came := time.Now()
+	group.tally.window.Store(&window{from: came.UnixNano(), to: math.MaxInt64})
 	if ctx.Err() != nil { // not all
 		came = came.Add(-patience)
 	}
 	crew.attend(ctx, c.duration, c.progress, group.line, stdout) // an interrupt ends it as the duration does
 	r := &report{Command: "play", Publishers: *streams, Players: *players}
 	err = meter.read(r)
+	group.tally.window.Store(&window{from: group.tally.window.Load().from, to: time.Now().UnixNano()})
+	if crew.gathered < crew.begun { // what is under way is still to come
+		crew.attend(context.WithoutCancel(ctx), settleTime, 0, nil, nil)
+	}
 	patience = min(patience, time.Since(came)) // or the run was shorter
 	crowd.leave()
 	r.Failures = crew.wait()
@@ -78,6 +83,8 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if group.join.count.Load() == 0 { // there is nothing to report of
 		return errors.Join(errors.New("no player got a keyframe"), r.err())
 	}
-	r.conclude()
+	if r.conclude(); r.Delivered == 0 {
+		r.Warnings = append(r.Warnings, "no frame was sent in the measured time: there is no publisher any more, or its machine has another time")
+	}
 	return errors.Join(r.finish(stdout, &c.file), err)
 }

@@ -94,18 +94,19 @@ func TestSwallowed(t *testing.T) {
 	}
 }
 
-// TestPlayNothing: each player without a picture is a failure, not only all.
-func TestPlayNothing(t *testing.T) {
+// TestPlay: each player without a picture is a failure, not only all; what was
+// sent in the window is counted.
+func TestPlay(t *testing.T) {
 	t.Parallel()
 	url := "rtmp://" + startFloor(t, 0) + "/live/y"
 	ctx, cancel := context.WithCancel(t.Context())
 	var said bytes.Buffer
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"publish", "-gop", "200ms", "-progress", "0", "-url", url + "-0"}, &said, &said)
+		done <- run(ctx, []string{"publish", "-gop", "1h", "-progress", "0", "-url", url + "-0"}, &said, &said)
 	}()
 	for args, want := range map[string]string{
-		"-publishers 2 -players 10 -duration 700ms":                "5 failed, the first: player " + url + "-1: no keyframe in 0.",
+		"-publishers 2 -players 10 -duration 700ms":                "5 failed, the first: player " + url + "-1: no keyframe in ",
 		"-publishers 2 -players 10 -duration 700ms -patience 50ms": "5 failed",
 		"-players 3 -duration 500ms":                               "no player got a keyframe",
 	} {
@@ -114,6 +115,18 @@ func TestPlayNothing(t *testing.T) {
 		if code != exitFailed || !strings.Contains(out.String(), want) {
 			t.Errorf("play %s: exit status %d, want %q\n%s", args, code, want, out.String())
 		}
+	}
+	// What was sent before the window is not counted, though a GOP cache has it.
+	var out bytes.Buffer
+	file := filepath.Join(t.TempDir(), "report.json")
+	code := run(t.Context(), strings.Fields("play -players 10 -duration 1s -progress 0 -o "+file+" -url "+url+"-0"), &out, &out)
+	b, err := os.ReadFile(file)
+	var r report
+	if err != nil || json.Unmarshal(b, &r) != nil || code != exitOK {
+		t.Fatalf("exit status %d, %v\n%s", code, err, out.String())
+	}
+	if rate := float64(r.Delivered) / r.Seconds; rate < 200 || rate > 1000 {
+		t.Errorf("%.0f frames/s were delivered of 680/s\n%s", rate, out.String())
 	}
 	var p player
 	p.begun = time.Now() // and an interrupt at once
