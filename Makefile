@@ -38,6 +38,7 @@ profile: bench
 	@for p in cpu allocs mutex; do echo; echo "== $$p"; \
 		go tool pprof -top -nodecount 15 $$(test $$p = allocs && echo -sample_index=alloc_space -base objs/profile/allocs-base.pprof -ignore net/http/pprof) \
 			objs/profile/srs objs/profile/$$p.pprof; done
+	@echo; echo "== perf stat"; grep -v '^#' objs/profile/stat.txt | grep .
 	@echo; echo "== perf, kernel included"; grep -v '^#' objs/profile/perf.txt | grep . | head -25
 	@echo; echo "== system calls"; head -30 objs/profile/syscalls.txt
 

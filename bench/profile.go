@@ -19,8 +19,10 @@ import (
 //
 //  1. Go's own: CPU time, allocations, waits for locks; of a server built with
 //     the tag profile
-//  2. perf record: where the kernel spends the CPU time, too
-//  3. perf trace -s: system calls, how many and how long
+//  2. perf stat: CPU time, context switches, page faults, and what counters the
+//     CPU has
+//  3. perf record: where the kernel spends the CPU time, too
+//  4. perf trace -s: system calls, how many and how long
 type profiler struct {
 	dir     string
 	address string // of the server's profiles
@@ -53,8 +55,8 @@ func (p *profiler) run(ctx context.Context, pid int, within time.Duration) error
 	if p == nil {
 		return nil
 	}
-	third := (within - time.Second) / 3
-	return errors.Join(p.own(ctx, third), p.record(ctx, pid, third), p.trace(ctx, pid, third))
+	quarter := (within - time.Second) / 4
+	return errors.Join(p.own(ctx, quarter), p.stat(ctx, pid, quarter), p.record(ctx, pid, quarter), p.trace(ctx, pid, quarter))
 }
 
 // own fetches the server's profiles, all of the same time. Those of memory are
@@ -104,6 +106,20 @@ func (p *profiler) fetch(ctx context.Context, path, file string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(p.dir, file), b, 0o664)
+}
+
+// softwareEvents are those that the kernel counts by itself.
+const softwareEvents = "task-clock,context-switches,cpu-migrations,page-faults"
+
+// stat has perf count. Where the CPU has no counters for us, as in most virtual
+// machines, perf says so line by line, or refuses: then those of the kernel do.
+func (p *profiler) stat(ctx context.Context, pid int, d time.Duration) error {
+	file := filepath.Join(p.dir, "stat.txt")
+	err := p.perf(ctx, pid, d, "stat", "-o", file)
+	if err == nil || errors.Is(err, exec.ErrNotFound) {
+		return err
+	}
+	return p.perf(ctx, pid, d, "stat", "-e", softwareEvents, "-o", file)
 }
 
 // record has perf look at server and kernel. Virtual machines have no hardware

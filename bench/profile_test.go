@@ -13,7 +13,7 @@ import (
 // TestProfiler: what is asked of a server and of perf, and where it goes.
 func TestProfiler(t *testing.T) {
 	dir := t.TempDir()
-	perf := "#!/bin/sh\n[ $1 = report ] && echo top && exit\nwhile [ \"$1\" != -o ]; do shift; done\necho traced >$2\n"
+	perf := "#!/bin/sh\n[ $1 = report ] && echo top && exit\n[ $1$2 = stat-o ] && echo no counters && exit 1\nwhile [ \"$1\" != -o ]; do shift; done\necho traced >$2\n"
 	if err := os.WriteFile(filepath.Join(dir, "perf"), []byte(perf), 0o775); err != nil {
 		t.Fatal(err)
 	}
@@ -28,13 +28,13 @@ func TestProfiler(t *testing.T) {
 	}))
 	defer server.Close()
 	p.address = server.Listener.Addr().String()
-	if err := p.run(t.Context(), os.Getpid(), 7*time.Second); err != nil {
+	if err := p.run(t.Context(), os.Getpid(), 9*time.Second); err != nil {
 		t.Error(err)
 	}
 	for file, want := range map[string]string{
 		"cpu.pprof": "/debug/pprof/profile?seconds=2", "mutex.pprof": "/debug/pprof/mutex?seconds=2",
 		"allocs.pprof": "/debug/pprof/allocs", "allocs-base.pprof": "/debug/pprof/allocs",
-		"perf.data": "traced\n", "perf.txt": "top\n", "syscalls.txt": "traced\n",
+		"perf.data": "traced\n", "perf.txt": "top\n", "stat.txt": "traced\n", "syscalls.txt": "traced\n",
 	} {
 		if got, err := os.ReadFile(filepath.Join(p.dir, file)); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", file, got, err)
@@ -42,7 +42,7 @@ func TestProfiler(t *testing.T) {
 	}
 	server.Close()
 	t.Setenv("PATH", t.TempDir())
-	err = p.run(t.Context(), os.Getpid(), 7*time.Second)
+	err = p.run(t.Context(), os.Getpid(), 9*time.Second)
 	if err == nil || !strings.Contains(err.Error(), "-tags profile") || !strings.Contains(err.Error(), "linux-perf") {
 		t.Errorf("without any of it: %v", err)
 	}
