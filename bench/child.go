@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,7 @@ type child struct {
 	name   string
 	cmd    *exec.Cmd
 	output *lineWriter
+	server int // the process that serves, if that is not the one we started; owned by the one who calls serves
 
 	done    chan struct{} // closed when it has ended
 	err     error         // of its end; set before done is closed
@@ -53,7 +55,28 @@ func startChild(name, dir string, onLine func(string), args ...string) (*child, 
 	return c, nil
 }
 
-func (c *child) pid() int { return c.cmd.Process.Pid }
+// pid is the process to be measured.
+func (c *child) pid() int {
+	if c.server != 0 {
+		return c.server
+	}
+	return c.cmd.Process.Pid
+}
+
+// serves waits until a server takes connections, and finds its process.
+func (c *child) serves(ctx context.Context, address string) error {
+	if err := c.ready(ctx, address); err != nil {
+		return err
+	}
+	pid, err := listening(c.cmd.Process.Pid, address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	if pid != c.cmd.Process.Pid {
+		c.server = pid
+	}
+	return nil
+}
 
 // ready waits until an address takes connections.
 func (c *child) ready(ctx context.Context, address string) error {
@@ -77,6 +100,15 @@ func (c *child) ready(ctx context.Context, address string) error {
 	}
 }
 
+// terminate asks the server to end; what is wrapped around it follows.
+func (c *child) terminate() {
+	if c.server != 0 && slices.Contains(family(c.cmd.Process.Pid), c.server) {
+		syscall.Kill(c.server, syscall.SIGTERM)
+		return
+	}
+	c.cmd.Process.Signal(syscall.SIGTERM)
+}
+
 // stop sends SIGTERM and waits. It may be called again.
 func (c *child) stop() error {
 	if c == nil {
@@ -88,14 +120,14 @@ func (c *child) stop() error {
 	default:
 	}
 	c.stopped = true
-	c.cmd.Process.Signal(syscall.SIGTERM)
+	c.terminate()
 	timer := time.NewTimer(stopTimeout)
 	defer timer.Stop()
 	select {
 	case <-c.done:
 		return c.ended()
 	case <-timer.C:
-		c.cmd.Process.Kill()
+		syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // its group
 		<-c.done
 		return fmt.Errorf("%s did not stop within %v and was killed", c.name, stopTimeout)
 	}
@@ -104,8 +136,12 @@ func (c *child) stop() error {
 func (c *child) ended() error {
 	var exit *exec.ExitError
 	if errors.As(c.err, &exit) && c.stopped {
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGTERM {
+		status, ok := exit.Sys().(syscall.WaitStatus)
+		if ok && status.Signaled() && status.Signal() == syscall.SIGTERM {
 			return nil // it does not catch our signal
+		}
+		if ok && c.server != 0 && status.ExitStatus() == 128+int(syscall.SIGTERM) {
+			return nil // nor does what a shell, or timeout, runs
 		}
 	}
 	if c.err == nil {

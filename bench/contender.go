@@ -162,7 +162,7 @@ func (c *contender) run(ctx context.Context, of *comparison) (r *report, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	if err := server.ready(ctx, p.address); err != nil {
+	if err := server.serves(ctx, p.address); err != nil {
 		return nil, err
 	}
 	program, err := os.Executable()

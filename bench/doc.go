@@ -20,7 +20,7 @@
 //	timetable      which client is to be woken next
 //	crowd          the one loop that drives all players, or all publishers
 //	proc, calls, child: CPU, memory, system calls of a process; starting and
-//	               stopping one
+//	               stopping one; listener finds it behind a wrapper
 //	profile        what the server does with its time
 //	report         figures as text and JSON
 //	rig            what all that measure have in common; a scenario uses it

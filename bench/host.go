@@ -56,7 +56,7 @@ func (h *host) startChild(ctx context.Context, c *common, address, dir string, a
 	if h.child, err = startChild("server", dir, nil, pinned(h.cpus != "", h.cpus, args)...); err != nil {
 		return err
 	}
-	if err := h.child.ready(ctx, address); err != nil {
+	if err := h.child.serves(ctx, address); err != nil {
 		h.child.stop()
 		return err
 	}
