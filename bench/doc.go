@@ -25,7 +25,7 @@
 //	report         figures as text and JSON
 //	rig            what all that measure have in common; a scenario uses it
 //	turnstile, guests: clients that come and go, one after the other
-//	trend          what a process holds, and what of it grows
+//	trend          what a process holds, and what of it grows; counters asks srs
 //	fanout, mixed, slow, churn, storm, publish, soak, capacity: the scenarios
 //	play, demo     subcommands of their own
 //	columns, contender, nginx, compare: several servers, in turns

@@ -88,6 +88,14 @@ func (h *host) startSRS(ctx context.Context, c *common, connections int) error {
 	return nil
 }
 
+// counters asks the server that start started, if it is srs.
+func (h *host) counters() *srsCounters {
+	if h.srs == "" {
+		return nil
+	}
+	return &srsCounters{pid: h.child.pid(), log: filepath.Join(h.dir, "srs.log")} // as srsConf has it
+}
+
 // stop ends the server that start started.
 func (h *host) stop() error {
 	if h.child == nil {

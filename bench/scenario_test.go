@@ -158,6 +158,21 @@ func TestSoak(t *testing.T) {
 	for i := range 30 {
 		growing.samples = append(growing.samples, sample{Seconds: float64(i), RSS: 20 + float64(i), Threads: 5, Files: 30 + 10*float64(i)})
 	}
+	if r.Soak.Goroutines != nil || !strings.Contains(r.Soak.String(), "goroutines not known") {
+		t.Errorf("goroutines that nobody told: %v", r.Soak)
+	}
+	told := trend{untold: errNotTold}
+	r = report{Seconds: 30}
+	if f := (&soak{growth: 10}).conclude(&told, &r); len(r.Failures) != 1 || r.Failures[0] != errNotTold.Error() || f.Goroutines != nil {
+		t.Errorf("%q, %+v", r.Failures, f)
+	}
+	for i := range 30 {
+		told.add(sample{Seconds: float64(i), Goroutines: float64(i % 2 * (20 + i))}) // asked for now and then
+	}
+	r = report{Seconds: 30}
+	if f := (&soak{growth: 10}).conclude(&told, &r); len(r.Failures) != 1 || !strings.Contains(r.Failures[0], "number of goroutines grew from 31.0 to 49.0 in 20 s") {
+		t.Errorf("%q, %+v", r.Failures, f)
+	}
 	r = report{Seconds: 30}
 	f := (&soak{growth: 10}).conclude(&growing, &r)
 	if len(r.Failures) != 2 || !strings.Contains(r.Failures[0], "memory grew from 30.0 MB to 49.0 MB in 20 s") || f.Memory.PerHour < 3599 || r.err() == nil {

@@ -46,7 +46,8 @@ func TestServer(t *testing.T) {
 		var out bytes.Buffer
 		args := strings.Fields("soak -duration 2s -gop 200ms -players 5 -visitors 5 -stay 200ms -slow 2 -restless 2 -progress 0 -max-growth 1000 -srs " + program)
 		code := run(t.Context(), args, &out, &out)
-		if code != exitOK || !strings.Contains(out.String(), "restless   2 publishers") || strings.Contains(out.String(), "2 publishers, 0 times") {
+		if code != exitOK || !strings.Contains(out.String(), "restless   2 publishers") || strings.Contains(out.String(), "2 publishers, 0 times") ||
+			!strings.Contains(out.String(), ", goroutines ") || strings.Contains(out.String(), "goroutines not") || strings.Contains(out.String(), "goroutines 0") {
 			t.Errorf("exit status %d\n%s", code, out.String())
 		}
 	})

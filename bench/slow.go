@@ -74,7 +74,7 @@ func (s *slow) perform(ctx context.Context, g *rig) error {
 			p.slow(s.kbps)
 		}
 	})
-	memory := newTrend(g.pid)
+	memory := newTrend(g.pid, nil)
 	defer memory.stop()
 	if err := g.measure(ctx, g.house, good.line); err != nil {
 		return err

@@ -26,6 +26,7 @@ type soakFigures struct {
 	Memory     growth          `json:"rss_mb"`
 	Threads    growth          `json:"threads"`
 	Files      growth          `json:"files"`
+	Goroutines *growth         `json:"goroutines,omitempty"` // nil: not known
 	Slow       *visitorFigures `json:"slow"`
 	Publishers *visitorFigures `json:"publishers"` // that come and go
 	Samples    []sample        `json:"samples"`
@@ -40,9 +41,10 @@ type growth struct {
 
 // Growth of so much is none, whatever the percentage.
 const (
-	littleMemory  = 8 // MB
-	littleThreads = 8
-	littleFiles   = 16
+	littleMemory     = 8 // MB
+	littleThreads    = 8
+	littleFiles      = 16
+	littleGoroutines = 16
 )
 
 func (s *soak) options(g *rig, fs *flag.FlagSet) {
@@ -51,7 +53,7 @@ func (s *soak) options(g *rig, fs *flag.FlagSet) {
 	fs.IntVar(&s.slow, "slow", 20, "how many players are there at once that do not read; each goes after ten times -stay, or when it is closed")
 	fs.IntVar(&s.restless, "restless", 5, "how many publishers come and go, each with a stream of its own and a player that stays")
 	fs.DurationVar(&s.warmUp, "warm-up", 0, "how long the server may grow; 0: a third of -duration")
-	fs.Float64Var(&s.growth, "max-growth", 10, "`percent` by which memory, threads and descriptors may grow behind that")
+	fs.Float64Var(&s.growth, "max-growth", 10, "`percent` by which memory, threads, descriptors and goroutines may grow behind that")
 }
 
 func (s *soak) check(g *rig) error {
@@ -97,7 +99,7 @@ func (s *soak) perform(ctx context.Context, g *rig) error {
 	slow := g.idlers(idlers, 10*s.churn.stay)
 	slow.open(s.slow)
 
-	trend := newTrend(g.pid)
+	trend := newTrend(g.pid, g.host.counters())
 	defer trend.stop()
 	line := func() string { return stayers.line() + "; " + visitors.line(guests) }
 	if err := g.measure(ctx, g.house, line); err != nil {
@@ -132,18 +134,27 @@ func (s *soak) conclude(t *trend, r *report) *soakFigures {
 		since = r.Seconds / 3
 	}
 	f := &soakFigures{Hours: (r.Seconds - since) / 3600, Samples: t.samples}
-	for _, v := range []struct {
-		to     *growth
-		what   string
-		unit   string
-		little float64
-		of     func(sample) float64
-	}{
-		{&f.Memory, "memory", " MB", littleMemory, func(s sample) float64 { return s.RSS }},
-		{&f.Threads, "number of threads", "", littleThreads, func(s sample) float64 { return s.Threads }},
-		{&f.Files, "number of descriptors", "", littleFiles, func(s sample) float64 { return s.Files }},
-	} {
-		perSecond, from, to := slope(t.samples, since, v.of)
+	type held struct {
+		to      *growth
+		samples []sample
+		what    string
+		unit    string
+		little  float64
+		of      func(sample) float64
+	}
+	all := []held{
+		{&f.Memory, t.samples, "memory", " MB", littleMemory, rssOf},
+		{&f.Threads, t.samples, "number of threads", "", littleThreads, func(s sample) float64 { return s.Threads }},
+		{&f.Files, t.samples, "number of descriptors", "", littleFiles, filesOf},
+	}
+	if told := t.told(); len(told) > 0 {
+		f.Goroutines = new(growth)
+		all = append(all, held{f.Goroutines, told, "number of goroutines", "", littleGoroutines, func(s sample) float64 { return s.Goroutines }})
+	} else if t.untold != nil {
+		r.Failures = append(r.Failures, t.untold.Error())
+	}
+	for _, v := range all {
+		perSecond, from, to := slope(v.samples, since, v.of)
 		*v.to = growth{From: from, To: to, PerHour: 3600 * perSecond}
 		if grown := to - from; grown > max(v.little, from*s.growth/100) {
 			r.Failures = append(r.Failures, fmt.Sprintf("the server's %s grew from %.1f%s to %.1f%s in %.0f s", v.what, from, v.unit, to, v.unit, 3600*f.Hours))
@@ -159,7 +170,11 @@ func (g growth) String() string {
 func (f *soakFigures) String() string {
 	var b strings.Builder
 	if len(f.Samples) > 0 {
-		fmt.Fprintf(&b, "held       memory %s MB, threads %s, descriptors %s\n", f.Memory, f.Threads, f.Files)
+		goroutines := "not known (an srs that -srs starts tells of them)"
+		if f.Goroutines != nil {
+			goroutines = f.Goroutines.String()
+		}
+		fmt.Fprintf(&b, "held       memory %s MB, threads %s, descriptors %s, goroutines %s\n", f.Memory, f.Threads, f.Files, goroutines)
 	}
 	fmt.Fprintf(&b, "restless   %d publishers, %d times gone, %d failed\n", f.Publishers.AtOnce, f.Publishers.Gone, f.Publishers.Failed)
 	fmt.Fprintf(&b, "slow       %d players at once, %d gone, %d failed\n", f.Slow.AtOnce, f.Slow.Gone, f.Slow.Failed)

@@ -3,20 +3,23 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
 
 // A trend samples what a process holds while it works, and finds what grows.
 type trend struct {
-	pid   int // 0: not known, nothing is sampled
-	begun time.Time
-	done  chan struct{}
-	stop  func() // and wait; may be called again
+	pid      int          // 0: not known, nothing is sampled
+	counters *srsCounters // nil: it tells nothing of itself
+	begun    time.Time
+	done     chan struct{}
+	stop     func() // and wait; may be called again
 
 	// Owned by the sampling goroutine until stop has returned.
 	every   time.Duration
 	samples []sample
+	untold  error // of the last time it was asked for its counters
 }
 
 // A sample is what a process holds at a time.
@@ -25,17 +28,20 @@ type sample struct {
 	RSS     float64 `json:"rss_mb"`
 	Threads float64 `json:"threads"`
 	Files   float64 `json:"files"` // open descriptors
+
+	Goroutines float64 `json:"goroutines,omitempty"` // 0: not asked for
 }
 
 // Of a long run one sample in two, in four and so on is kept.
 const (
 	sampleTime = 200 * time.Millisecond
 	maxSamples = 2000
+	askEvery   = 5 // of so many samples has goroutines, and the last
 )
 
-// newTrend begins to sample.
-func newTrend(pid int) *trend {
-	t := &trend{pid: pid, begun: time.Now(), every: sampleTime, done: make(chan struct{})}
+// newTrend begins to sample; counters may be nil.
+func newTrend(pid int, counters *srsCounters) *trend {
+	t := &trend{pid: pid, counters: counters, begun: time.Now(), every: sampleTime, done: make(chan struct{})}
 	over := make(chan struct{})
 	t.stop = sync.OnceFunc(func() { close(over); <-t.done })
 	go t.run(over)
@@ -49,18 +55,30 @@ func (t *trend) run(over <-chan struct{}) {
 	}
 	ticker := time.NewTicker(t.every)
 	defer ticker.Stop()
-	for {
-		if s, err := takeSample(t.pid); err == nil { // or it has ended, as others will notice
-			s.Seconds = time.Since(t.begun).Seconds()
-			t.add(s)
-			ticker.Reset(t.every)
-		}
+	for n := 0; ; n++ {
+		t.take(n%askEvery == 0)
+		ticker.Reset(t.every)
 		select {
 		case <-ticker.C:
 		case <-over:
+			t.take(true)
 			return
 		}
 	}
+}
+
+// take takes a sample, of a process that has not ended: others will notice.
+func (t *trend) take(ask bool) {
+	s, err := takeSample(t.pid)
+	if err != nil {
+		return
+	}
+	s.Seconds = time.Since(t.begun).Seconds()
+	if ask && t.counters != nil {
+		n, err := t.counters.goroutines()
+		s.Goroutines, t.untold = float64(n), err
+	}
+	t.add(s)
 }
 
 func (t *trend) add(s sample) {
@@ -111,3 +129,8 @@ func slope(samples []sample, since float64, of func(sample) float64) (perSecond,
 
 func rssOf(s sample) float64   { return s.RSS }
 func filesOf(s sample) float64 { return s.Files }
+
+// told are the samples that have goroutines.
+func (t *trend) told() []sample {
+	return slices.DeleteFunc(slices.Clone(t.samples), func(s sample) bool { return s.Goroutines == 0 })
+}
