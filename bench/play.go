@@ -47,11 +47,11 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer crowd.leave()
 	patience := c.patience // of those that are there to the end; set before the crowd leaves
 	stagger(ctx, *players, c.join, func(i int) {
-		ended := crew.enlist()
+		ended, since := crew.enlist(), time.Now()
 		p := newPlayer(requests[i%*streams], 0, group, nil)
 		p.ended = func(err error) {
 			if err == nil {
-				err = p.blind(patience)
+				err = p.blind(time.Since(since), patience)
 			}
 			ended(err)
 		}

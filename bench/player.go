@@ -67,9 +67,8 @@ func (p *player) media(m chunk.Message, now int64) error {
 	return nil
 }
 
-// blind is the failure of a player that has had no keyframe for so long.
-func (p *player) blind(patience time.Duration) error {
-	waited := time.Since(p.begun)
+// blind is the failure of a player that has waited for a keyframe in vain.
+func (p *player) blind(waited, patience time.Duration) error {
 	if p.started || waited < patience {
 		return nil
 	}

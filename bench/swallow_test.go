@@ -128,9 +128,7 @@ func TestPlay(t *testing.T) {
 	if rate := float64(r.Delivered) / r.Seconds; rate < 200 || rate > 1000 {
 		t.Errorf("%.0f frames/s were delivered of 680/s\n%s", rate, out.String())
 	}
-	var p player
-	p.begun = time.Now() // and an interrupt at once
-	if err := p.blind(time.Minute); err != nil {
+	if err := new(player).blind(time.Second, time.Minute); err != nil { // and then an interrupt
 		t.Error(err)
 	}
 	cancel()
