@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"math"
 	"sync/atomic"
@@ -45,12 +46,14 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer crowd.leave()
+	var stayed []*player   // to the end
 	patience := c.patience // of those that are there to the end; set before the crowd leaves
 	stagger(ctx, *players, c.join, func(i int) {
 		ended, since := crew.enlist(), time.Now()
 		p := newPlayer(requests[i%*streams], 0, group, nil)
 		p.ended = func(err error) {
 			if err == nil {
+				stayed = append(stayed, p)
 				err = p.blind(time.Since(since), patience)
 			}
 			ended(err)
@@ -77,7 +80,7 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	patience = min(patience, time.Since(came)) // or the run was shorter
 	crowd.leave()
-	r.Failures = crew.wait()
+	r.Failures = append(crew.wait(), stalled(stayed)...)
 	r.count(group)
 	r.Expected = r.Delivered + r.Lost
 	if group.join.count.Load() == 0 { // there is nothing to report of
@@ -87,4 +90,23 @@ func play(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		r.Warnings = append(r.Warnings, "no frame was sent in the measured time: there is no publisher any more, or its machine has another time")
 	}
 	return errors.Join(r.finish(stdout, &c.file), err)
+}
+
+// stallTime is how far behind the others a player may be at the end.
+const stallTime = 2 * time.Second
+
+// stalled tells of players that had a picture, and then not what others of their
+// stream had.
+func stalled(players []*player) []string {
+	newest := make(map[*request]int64)
+	for _, p := range players {
+		newest[p.request] = max(newest[p.request], p.check.newest)
+	}
+	var texts []string
+	for _, p := range players {
+		if behind := time.Duration(newest[p.request] - p.check.newest); p.started && behind > stallTime {
+			texts = append(texts, fmt.Sprintf("%s: %s: %.1f s behind others of its stream", p.request.name, p.after(), behind.Seconds()))
+		}
+	}
+	return texts
 }

@@ -94,8 +94,8 @@ func TestSwallowed(t *testing.T) {
 	}
 }
 
-// TestPlay: each player without a picture is a failure, not only all; what was
-// sent in the window is counted.
+// TestPlay: each player without a picture is a failure, not only all, and one that
+// gets no more than its first; what was sent in the window is counted.
 func TestPlay(t *testing.T) {
 	t.Parallel()
 	url := "rtmp://" + startFloor(t, 0) + "/live/y"
@@ -127,6 +127,12 @@ func TestPlay(t *testing.T) {
 	}
 	if rate := float64(r.Delivered) / r.Seconds; rate < 200 || rate > 1000 {
 		t.Errorf("%.0f frames/s were delivered of 680/s\n%s", rate, out.String())
+	}
+	proxy := startSwallower(t, strings.Split(url, "/")[2], 20_000, func(n int) bool { return n%2 == 0 })
+	out.Reset()
+	code = run(t.Context(), strings.Fields("play -players 4 -duration 1s -progress 0 -url rtmp://"+proxy+"/live/y-0"), &out, &out)
+	if code != exitFailed || !strings.Contains(out.String(), "2 failed, the first: player ") || !strings.Contains(out.String(), " s behind others of its stream") {
+		t.Errorf("stalled: exit status %d\n%s", code, out.String())
 	}
 	if err := new(player).blind(time.Second, time.Minute); err != nil { // and then an interrupt
 		t.Error(err)

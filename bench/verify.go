@@ -82,6 +82,7 @@ type verifier struct {
 	intact    int64    // frames without a fault
 	lost      int64    // frames that never came, between others
 	timestamp uint32
+	newest    int64               // when the last frame in the sequence was sent, ns since 1970
 	history   [recent / 64]uint64 // a bit for each of the recent sequence numbers
 	started   atomic.Bool         // a keyframe was seen
 	next      atomic.Uint32       // the sequence number that is due, 0 before the start
@@ -130,6 +131,7 @@ func (v *verifier) message(typ uint8, timestamp uint32, body []byte, now int64) 
 	}
 	if v.sequence(s.sequence) {
 		v.intact++
+		v.newest = max(v.newest, s.sent)
 		if v.tally.measures(s.sent) {
 			v.tally.delivered.Add(1)
 			v.tally.bytes.Add(int64(len(body)))
