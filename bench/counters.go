@@ -19,8 +19,8 @@ type srsCounters struct {
 }
 
 const (
-	tellTimeout = 2 * time.Second // for its lines to be in the log
-	maxTold     = 4 << 20         // bytes of the log that are looked through
+	tellTimeout = time.Second // for its lines to be in the log
+	maxTold     = 4 << 20     // bytes of the log that are looked through
 )
 
 var (
