@@ -311,10 +311,10 @@ func (p *process) start() error {
 	p.hooks = hook.New(hook.Options{
 		ServerID: p.conf().ServerID, UserAgent: "SRS/" + version, Log: p.log, Rules: p.rules,
 	})
-	if p.force.Load().hooks {
-		if err := p.hooks.OpenJournal(p.conf().JournalDir); err != nil {
-			return err
-		}
+	if !p.force.Load().hooks {
+		p.hooks.ResumeJournal(p.conf().JournalDir)
+	} else if err := p.hooks.OpenJournal(p.conf().JournalDir); err != nil {
+		return err
 	}
 	firstID, err := p.hooks.FirstID(firstClientID(time.Now()))
 	if err != nil {

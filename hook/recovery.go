@@ -51,6 +51,17 @@ func (e *Engine) OpenJournal(dir string) error {
 	return nil
 }
 
+// ResumeJournal is OpenJournal where nobody has hooks any more: what an earlier
+// run has left is still to be told. Nothing is made where there is none.
+func (e *Engine) ResumeJournal(dir string) {
+	if !journal.Exists(dir) {
+		return
+	}
+	if err := e.OpenJournal(dir); err != nil {
+		e.log.Warn("should callbacks of an earlier run wait in journal_dir, they go on waiting", "error", err.Error())
+	}
+}
+
 // takeUp goes on with what the journal holds. id is for a server that has none.
 func (e *Engine) takeUp(found *recovery, id string) {
 	s := e.journal.State()

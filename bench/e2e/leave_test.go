@@ -172,3 +172,44 @@ func TestReloadWithoutTheVhost(t *testing.T) {
 		t.Errorf("calls after the reload: %q, want %q", got, want)
 	}
 }
+
+// TestRestartWithoutTheVhost: what has begun at a vhost that is gone has its end
+// told also when the server has crashed or was stopped meanwhile, and nobody has
+// hooks any more.
+func TestRestartWithoutTheVhost(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		rcv := newReceiver(t)
+		for _, end := range []string{"on_unpublish", "on_close"} {
+			rcv.always(end, reply{status: 503})
+		}
+		s := startServer(t, vhost("gone.example", hooks(rcv)), defaultVhost())
+		c := dial(t, s).shake(t)
+		c.connect(t, "rtmp://gone.example/live", "live")
+		if code := c.status(t, cmdPublish("s")); code != rtmp.CodePublishStart {
+			t.Fatalf("publish: %s", code)
+		}
+		s.writeConf(t, defaultVhost())
+		s.signal(t, syscall.SIGHUP)
+		s.waitLog(t, "configuration reloaded")
+		if sig == syscall.SIGKILL {
+			s.sigkill()
+		} else if code, _ := s.stop(t, sig); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		for _, end := range []string{"on_unpublish", "on_close"} {
+			rcv.always(end, reply{})
+		}
+		before := len(rcv.all())
+		s = s.again(t)
+		eventually(t, longest, "two calls", func() bool { return len(rcv.all()) >= before+2 })
+		var got []string
+		for _, c := range rcv.all()[before:] {
+			got = append(got, c.text("vhost")+" "+c.action())
+		}
+		if want := []string{"gone.example on_unpublish", "gone.example on_close"}; !slices.Equal(got, want) {
+			t.Errorf("calls after %v and a new start: %q, want %q", sig, got, want)
+		}
+		s.stop(t, syscall.SIGTERM)
+	}
+}

@@ -141,6 +141,12 @@ func list(dir string) ([]uint32, error) {
 	return numbers, nil
 }
 
+// Exists reports whether a directory has a journal that somebody has written.
+func Exists(dir string) bool {
+	numbers, err := list(dir)
+	return err == nil && len(numbers) > 0
+}
+
 // load reads a segment from offset on, bounded.
 func load(path string, offset int64) ([]byte, error) {
 	f, err := os.Open(path)
