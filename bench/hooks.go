@@ -210,7 +210,7 @@ func (b *hooksBench) run(ctx context.Context) error {
 	if !b.hang {
 		for _, keep := range []bool{true, false} {
 			if err := b.direct(ctx, table, keep); err != nil {
-				return err
+				faults = append(faults, err)
 			}
 		}
 	}
@@ -303,7 +303,7 @@ func (b *hooksBench) direct(ctx context.Context, w io.Writer, keep bool) error {
 	}}
 	defer client.CloseIdleConnections()
 	var h histogram
-	took := b.post(ctx, client, &h)
+	took, late, failed := b.post(ctx, client, &h)
 	after, err := b.report(ctx, 0)
 	if err != nil {
 		return err
@@ -313,5 +313,12 @@ func (b *hooksBench) direct(ctx context.Context, w io.Writer, keep bool) error {
 		name = "a client that opens one for each call, as SRS does"
 	}
 	row(w, name, after.Calls-before.Calls, took, &h, after.Connections-before.Connections)
-	return nil
+	var faults []error
+	if failed > 0 {
+		faults = append(faults, fmt.Errorf("%s: %d calls had no answer", name, failed))
+	}
+	if late > 0 {
+		faults = append(faults, fmt.Errorf("%s: %d calls were left out: %d were under way already", name, late, maxVisits))
+	}
+	return errors.Join(faults...)
 }

@@ -128,6 +128,9 @@ func (l *hooksLoad) verdict(b *hooksBench, before, after *receiverReport) error 
 	if n := l.refused.Load(); n > 0 && b.fail == 0 {
 		faults = append(faults, fmt.Errorf("%d clients were refused", n))
 	}
+	if l.accepted.Load() == 0 {
+		faults = append(faults, errors.New("no client was accepted: there is nothing to measure"))
+	}
 	if n := l.late.Load(); n > 0 {
 		faults = append(faults, fmt.Errorf("%d clients did not come: %d were there already", n, maxVisits))
 	}
@@ -162,16 +165,19 @@ func (b *hooksBench) trouble(ctx context.Context) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-// post sends bodies at the rate of the server's calls: four for each client.
-func (b *hooksBench) post(ctx context.Context, client *http.Client, h *histogram) time.Duration {
+// post sends bodies at the rate of the server's calls: four for each client. It
+// says how many calls there were no place for, and how many had no answer.
+func (b *hooksBench) post(ctx context.Context, client *http.Client, h *histogram) (took time.Duration, late, failed int64) {
 	const body = `{"action":"bench","client_id":3074361914662913,"ip":"127.0.0.1","vhost":"good","app":"live","stream":"s1","tcUrl":"rtmp://127.0.0.1:1935/live?vhost=good","param":"","server_id":"bench","stream_url":"good/live/s1"}`
 	begun := time.Now()
 	var wg sync.WaitGroup
+	var lost atomic.Int64
 	places := make(chan struct{}, maxVisits)
 	atRate(ctx, 4*b.rate, b.duration, func(int) {
 		select {
 		case places <- struct{}{}:
 		default:
+			late++
 			return
 		}
 		wg.Go(func() {
@@ -179,6 +185,7 @@ func (b *hooksBench) post(ctx context.Context, client *http.Client, h *histogram
 			started := time.Now()
 			resp, err := client.Post("http://"+b.good+"/", "application/json", strings.NewReader(body))
 			if err != nil {
+				lost.Add(1)
 				return
 			}
 			io.Copy(io.Discard, resp.Body)
@@ -187,7 +194,7 @@ func (b *hooksBench) post(ctx context.Context, client *http.Client, h *histogram
 		})
 	})
 	wg.Wait()
-	return time.Since(begun)
+	return time.Since(begun), late, lost.Load()
 }
 
 // An audience watches one stream and notes the largest gap between frames.
