@@ -49,6 +49,8 @@ type file struct {
 	written  time.Time   // when the kernel got something last
 	before   time.Time   // likewise, at the last look
 	looked   time.Time   // when that was
+	seen     time.Time   // the crowd's newest sync then
+	waits    time.Time   // since when its next is waited for; zero: it is not
 	own      ownSync     // its own
 	covered  bool        // a sync has ended; whether it is still there is to be looked at
 	size     int64       // up to the end of the last whole tag in the kernel
@@ -140,16 +142,23 @@ func (f *file) append(t flv.Tag, now time.Time) (full bool) {
 // or all but what was written since it began.
 func (f *file) look(now time.Time) {
 	f.own.look()
+	f.seen = f.crowd.newest()
 	switch {
 	case f.unsynced.IsZero():
-	case f.crowd.covers(f.written), covers(f.own.good, f.written):
-		f.unsynced, f.covered = time.Time{}, true
-	case f.unsynced.Before(f.looked) && f.crowd.covers(f.before):
-		f.unsynced, f.covered = f.looked, true
+	case covers(f.seen, f.written), covers(f.own.good, f.written):
+		f.progress(time.Time{})
+	case f.unsynced.Before(f.looked) && covers(f.seen, f.before):
+		f.progress(f.looked)
 	case f.unsynced.Before(f.own.good):
-		f.unsynced, f.covered = f.own.good, true
+		f.progress(f.own.good)
 	}
 	f.looked, f.before = now, f.written
+}
+
+// progress notes that a sync has brought to the disk what came before a time, or
+// everything.
+func (f *file) progress(unsynced time.Time) {
+	f.unsynced, f.covered, f.waits = unsynced, true, time.Time{}
 }
 
 // step gives the buffer to the kernel, and has it brought to the disk when it is
@@ -166,12 +175,25 @@ func (f *file) step(now time.Time) error {
 	}
 	switch {
 	case f.unsynced.IsZero(), now.Sub(f.unsynced)+flushAfter < f.syncAfter: // the next step would not be too late
-	case f.own.running != nil, f.crowd.due(f.os, f.unsynced, now):
+	case f.own.running != nil, f.soon(now):
 	default:
 		anchored := f.anchored
 		f.own.begin(f.aside, func() error { return f.bring(anchored) })
 	}
 	return nil
+}
+
+// soon says whether a sync of the crowd is on its way. It may be one that began
+// before the bytes in question came, so none is waited for beyond the next look.
+func (f *file) soon(now time.Time) bool {
+	if !f.waits.IsZero() && now.Sub(f.waits) >= flushAfter/2 || !f.crowd.due(f.os, f.seen, now) {
+		f.waits = time.Time{}
+		return false
+	}
+	if f.waits.IsZero() {
+		f.waits = now
+	}
+	return true
 }
 
 // bring brings everything that was written to the disk, and its name if it has
@@ -190,7 +212,7 @@ func (f *file) settle() error {
 	if err := errors.Join(f.flush(), f.own.err); err != nil || f.unsynced.IsZero() {
 		return f.fail(err)
 	}
-	f.unsynced = time.Time{}
+	f.unsynced, f.waits = time.Time{}, time.Time{}
 	err := f.bring(f.anchored)
 	f.anchored = f.anchored || err == nil
 	return f.fail(errors.Join(err, f.claim.present(f.os)))

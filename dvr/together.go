@@ -114,26 +114,27 @@ func (c *crowd) leave() {
 	}
 }
 
-// covers says whether what was written until a time is on the disk.
-func (c *crowd) covers(written time.Time) bool {
+// newest says when the newest sync began that ended well; zero: there was none.
+func (c *crowd) newest() time.Time {
 	if c == nil {
-		return false
+		return time.Time{}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return covers(c.good, written)
+	return c.good
 }
 
-// due is called for a file that is to be synced. When it says soon, that and the
-// others of the crowd wait for a common sync, in their own ways: they go on, and
-// are covered the next time they look.
-func (c *crowd) due(f *os.File, unsynced, now time.Time) (soon bool) {
+// due is called for a file that is to be synced, and has seen what newest said
+// when it looked. When it says soon, that and the others of the crowd wait for a
+// common sync, in their own ways: they go on, and may be covered the next time
+// they look.
+func (c *crowd) due(f *os.File, seen, now time.Time) (soon bool) {
 	if c == nil || !c.able {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.good.After(unsynced) { // it has ended since the file has looked
+	if c.good.After(seen) { // it has ended since the file has looked
 		return true
 	}
 	if c.running {

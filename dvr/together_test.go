@@ -2,7 +2,10 @@ package dvr
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -148,6 +151,144 @@ func TestTogetherWaits(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A modelDisk knows which of a file's writes no sync has covered.
+type modelDisk struct {
+	mu     sync.Mutex
+	writes []time.Time
+}
+
+// wrote is told of a write.
+func (m *modelDisk) wrote() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.writes = append(m.writes, time.Now())
+}
+
+// during makes a call that is a sync, which takes a while.
+func (m *modelDisk) during(takes time.Duration, sync func() error) error {
+	begun := time.Now()
+	time.Sleep(takes) // of the bubble
+	err := sync()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		m.writes = slices.DeleteFunc(m.writes, func(at time.Time) bool { return !at.After(begun) })
+	}
+	return err
+}
+
+// check looks whether the disk lacks something for longer than it may, or what
+// the file believes to be there.
+func (m *modelDisk) check(t *testing.T, f *file, most time.Duration) {
+	t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.writes) == 0 {
+		return
+	}
+	if late := time.Since(m.writes[0]); late > most {
+		t.Errorf("the disk has lacked something for %v", late)
+	}
+	if f.unsynced.IsZero() || m.writes[0].Before(f.unsynced) {
+		t.Errorf("the disk lacks what came %v ago; the file says %v", time.Since(m.writes[0]), f.unsynced)
+	}
+}
+
+// TestOutOfStep: one sync of the crowd begins and ends in all places among the
+// looks and writes of a file, and the others leave then. The file is synced in
+// time, and believes nothing that is not so.
+func TestOutOfStep(t *testing.T) {
+	const write = 100 * time.Millisecond // behind the look
+	place := func(n int) time.Duration { // between look and write, and write and look
+		return time.Duration(n/2)*flushAfter + []time.Duration{write / 2, 2 * write}[n%2]
+	}
+	for begins := range 22 {
+		for ends := begins + 1; ends < begins+4; ends++ {
+			synctest.Test(t, func(t *testing.T) {
+				disk := &modelDisk{}
+				over := place(ends) - place(begins)
+				files := inCrowd(t, syncCrowd, func(*os.File) error {
+					return disk.during(over, func() error { return nil })
+				})
+				f, other := files[0], files[1]
+				f.aside = func(call func()) { go disk.during(0, func() error { call(); return f.own.err }) }
+				born := time.Now()
+				go func() {
+					time.Sleep(place(begins))
+					f.crowd.due(other.os, f.crowd.newest(), time.Now())
+					time.Sleep(over)
+					synctest.Wait()
+					for range files[1:] {
+						f.crowd.leave()
+					}
+				}()
+				for time.Since(born) < 5*testSync {
+					f.look(time.Now())
+					f.append(key(0), time.Now())
+					disk.check(t, f, testSync+flushAfter)
+					time.Sleep(write)
+					disk.wrote()
+					if err := f.step(time.Now()); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(flushAfter - write)
+				}
+			})
+		}
+	}
+}
+
+// TestCrowdAtRandom: a crowd comes and goes, its syncs take what they like, or
+// fail, and begin and end anywhere among the looks and writes of its files.
+func TestCrowdAtRandom(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			upTo := func(random *rand.Rand, most time.Duration) time.Duration {
+				return time.Duration(random.Int64N(int64(most)))
+			}
+			var disks [4]modelDisk
+			ofCrowd := rand.New(rand.NewPCG(seed, 100))
+			files := inCrowd(t, len(disks), func(*os.File) error {
+				var err error
+				if ofCrowd.IntN(4) == 0 {
+					err = unix.EIO
+				}
+				var all sync.WaitGroup
+				takes := upTo(ofCrowd, time.Second)
+				for i := range disks {
+					all.Go(func() { disks[i].during(takes, func() error { return err }) })
+				}
+				all.Wait()
+				return err
+			})
+			var all sync.WaitGroup
+			for i, f := range files {
+				disk, random := &disks[i], rand.New(rand.NewPCG(seed, uint64(i)))
+				f.aside = func(call func()) { go disk.during(50*time.Millisecond, func() error { call(); return nil }) }
+				all.Go(func() {
+					for begun := time.Now(); time.Since(begun) < time.Minute; {
+						f.look(time.Now())
+						disk.check(t, f, testSync+2*flushAfter)
+						f.append(key(0), time.Now())
+						write := upTo(random, flushAfter/2)
+						time.Sleep(write)
+						disk.wrote()
+						if err := f.step(time.Now()); err != nil {
+							t.Error(err)
+						}
+						f.crowd.mu.Lock()
+						f.crowd.files, f.crowd.pause = random.IntN(2*syncCrowd), time.Time{}
+						f.crowd.mu.Unlock()
+						time.Sleep(flushAfter - write)
+					}
+				})
+			}
+			all.Wait()
+			time.Sleep(time.Second) // the last sync
+		})
+	}
 }
 
 // TestCrowd: files of one file system are one crowd, whatever their folders are.
