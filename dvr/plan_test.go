@@ -2,6 +2,7 @@ package dvr
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -407,4 +408,35 @@ func TestAppendOwn(t *testing.T) {
 		play("a").unpublish()
 		s.wantFiles("all-1.flv", "all-2.flv", "all.flv", "old-1.flv", "old.flv")
 	})
+}
+
+// TestCutWhileHeldBack: a cut between sounds does not let pictures in that wait for
+// a keyframe, but for those that have waited long enough, over all files.
+func TestCutWhileHeldBack(t *testing.T) {
+	for _, c := range []struct {
+		keyframe uint32 // the only one
+		want     string // which files have pictures, the first of each
+	}{
+		{22_020, "- k10020 p1020"},
+		{99_020, "- - p9020"}, // 30 s behind the first picture
+	} {
+		tags := []flv.Tag{videoHeader, audioHeader}
+		for at := uint32(0); at < 40_000; at += 200 {
+			tags = append(tags, audio(at))
+			switch {
+			case at+20 == c.keyframe:
+				tags = append(tags, key(at+20))
+			case at%4000 == 1000:
+				tags = append(tags, inter(at+20))
+			}
+		}
+		var first []string
+		for _, p := range pieces(t, tags, segments(12)) {
+			pictures := slices.DeleteFunc(strings.Fields(times([]parsed{p})), func(s string) bool { return s[0] != 'k' && s[0] != 'p' })
+			first = append(first, append(pictures, "-")[0])
+		}
+		if got := strings.Join(first, " "); got != c.want {
+			t.Errorf("keyframe at %d: first pictures %s, want %s", c.keyframe, got, c.want)
+		}
+	}
 }

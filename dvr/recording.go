@@ -240,9 +240,9 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 // belongs to the time before that frame and comes behind it is to keep its time,
 // so the next file begins where the sound goes on, if this publish has any.
 func (r *recording) cut(at uint32) {
-	f := r.file
+	f, waits := r.file, r.waitKey
 	r.end()
-	r.waitKey = false // nothing was skipped
+	r.waitKey = waits // a cut skips nothing
 	r.lead = 0
 	sound, ok := f.sum.Next(flv.TypeAudio)
 	if lead := r.clock.elapsedAt(at) - int64(sound); ok && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
