@@ -30,6 +30,7 @@ type trouble struct {
 	path    string
 	failed  time.Time // the newest
 	retryAt time.Time
+	retry   string // what was said of that
 }
 
 // open begins a file at a time of the stream, with metadata and sequence
@@ -139,13 +140,18 @@ func (r *recording) failed(path string, err error, soon string) {
 	if r.last {
 		retry = "with the next publish"
 	}
+	r.trouble.errors++
+	r.trouble.path, r.trouble.failed, r.trouble.retryAt, r.trouble.retry = path, now, now.Add(wait), retry
+	r.complain(err)
+}
+
+// complain is the line of an error.
+func (r *recording) complain(err error) {
 	if text := cause(err); text != r.trouble.last {
 		r.trouble.last = text
-		r.log.Error("recording failed", "path", path, "uid", os.Getuid(), "error", err.Error(), "retry", retry,
+		r.log.Error("recording failed", "path", r.trouble.path, "uid", os.Getuid(), "error", err.Error(), "retry", r.trouble.retry,
 			"hint", "under systemd see ReadWritePaths=")
 	}
-	r.trouble.errors++
-	r.trouble.path, r.trouble.failed, r.trouble.retryAt = path, now, now.Add(wait)
 }
 
 // lasting errors are not over a moment later.
@@ -190,8 +196,12 @@ func (r *recording) end() {
 	if err == nil && f.err != nil && before == nil {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case before == nil:
 		r.failed(r.pathOfFile(), err, withNext)
+	default: // what failed before has ended it, and the next try is settled
+		r.complain(err)
 	}
 	r.trouble.frames += f.lost
 	path := r.pathOfFile()

@@ -81,7 +81,11 @@ func TestDV23(t *testing.T) {
 				t.Errorf("%s: log\n%s", name, s.log())
 			}
 			f.send(key(80))
-			time.Sleep(retryAfter)
+			time.Sleep(flushAfter)
+			synctest.Wait()
+			if !strings.Contains(s.log(), `"recording again" client=1 vhost=v app=live stream=x ip=127.0.0.1 path=root/sub/x.flv.tmp errors=1 lost=2`) {
+				t.Errorf("%s: log\n%s", name, s.log())
+			}
 			f.send(key(120), inter(160))
 			f.unpublish()
 			if ev := s.only(); !strings.HasPrefix(ev.Error, "before it: ") || lostIn(ev.Error) != 2 {
