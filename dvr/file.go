@@ -273,10 +273,14 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.err != nil { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
+	note, marked := "", false
 	if f.grown() { // else there is nothing to be announced
-		f.mark(who, heard).set(f.claim, f.os)
+		err := f.mark(who, heard).set(f.claim, f.os)
+		if marked = err == nil; !marked && !gone(err) {
+			note = who.note()
+		}
 	}
-	if err := f.metadata.Complete(f.os, metadataAt, &f.sum, f.size); err != nil {
+	if err := f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, note); err != nil {
 		return place{}, err
 	}
 	f.fail(datasync(f.os))
@@ -284,11 +288,18 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 		f.fail(f.claim.anchor())
 	}
 	to, err := f.claim.publish(f.os)
-	if to.name != "" {
-		f.fail(err)
-		return to, nil
+	if to.name == "" {
+		if marked && gone(err) {
+			f.claim.unmark()
+		}
+		return to, err
 	}
-	return to, err
+	f.fail(err)
+	if note != "" {
+		f.fail(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, ""))
+		f.fail(datasync(f.os))
+	}
+	return to, nil
 }
 
 // mark is what is to be announced.

@@ -48,20 +48,27 @@ func (m *mark) event(cwd string, to place) hook.Event {
 
 // set writes the mark of a claim for its file, while the file still has its note:
 // so one of the two says who has published, whenever the server is killed.
-// Without a mark all is well but for a crash between a file's name and its on_dvr,
-// so nothing is made of errors. It is not synced: when a power cut takes what is
-// in it, its name alone still says that something is to be announced.
-func (m mark) set(c claim, f *os.File) {
+// Without a mark all is well but for a crash between a file's name and its on_dvr:
+// after an error the file keeps its note until it has its name. A file that is gone
+// gets none. It is not synced: when a power cut takes what is in it, its name alone
+// still says that something is to be announced.
+func (m mark) set(c claim, f *os.File) error {
+	if !m.heard {
+		return nil
+	}
 	info, err := f.Stat()
-	if err != nil || !m.heard {
-		return
+	if err != nil {
+		return err
 	}
 	m.Inode = inode(info)
 	text, err := json.Marshal(m)
 	if err != nil {
-		return
+		return err
 	}
-	c.within(func(root *os.Root) error {
+	return c.within(func(root *os.Root) error {
+		if err := c.presentIn(root, f); err != nil {
+			return err
+		}
 		f, err := root.OpenFile(c.name()+done, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 		if err != nil {
 			return err

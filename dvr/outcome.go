@@ -3,7 +3,6 @@ package dvr
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -221,7 +220,7 @@ func (r *recording) end() {
 		}
 		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, key, f.sum.Frames-f.continued)
 		r.recorder.announce(f.claim, m.event(r.recorder.Cwd, to))
-	case f.sum.Frames == 0 || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved):
+	case f.sum.Frames == 0 || gone(err):
 		r.trouble.frames += f.sum.Frames
 		r.trouble.missed += f.sum.Frames + f.lost + f.missed
 	default: // it has everything but its name, and the next one may do better

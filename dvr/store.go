@@ -35,6 +35,9 @@ type claim struct {
 
 func (c claim) name() string { return c.want.numbered(c.number).name }
 
+// gone says of an error that a file is not there, or not where it was.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved) }
+
 // create claims a name and opens its file. Everything below dir goes through an
 // os.Root: whatever a name or a symbolic link says, nothing outside is touched,
 // and exclusive creation opens nothing that was there before.

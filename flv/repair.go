@@ -99,19 +99,26 @@ func (r *Report) Repair(f interface {
 			return err
 		}
 	}
-	return r.metadata.Complete(f, r.metadataAt, &r.Summary, r.Size)
+	return r.metadata.Complete(f, r.metadataAt, &r.Summary, r.Size, "")
 }
 
 // Complete writes what is known at the end over a file of size bytes, whose
-// metadata body stands at an offset; 0: it has none.
-func (m FileMetadata) Complete(f io.WriterAt, at int64, s *Summary, size int64) error {
+// metadata body stands at an offset; 0: it has none. With a note it is not the last
+// time: that takes the place of the index.
+func (m FileMetadata) Complete(f io.WriterAt, at int64, s *Summary, size int64, note string) error {
 	if _, err := f.WriteAt([]byte{Flags(s.Audio, s.Video)}, FlagsAt); err != nil {
 		return err
 	}
 	if at == 0 {
 		return nil
 	}
-	for _, p := range m.Patches(s, size) {
+	patches := m.Patches(s, size)
+	if note != "" && m.tail > 0 {
+		without := *s
+		without.index = nil
+		patches = m.fill(&without, size, m.fitting(note))
+	}
+	for _, p := range patches {
 		if _, err := f.WriteAt(p.Data, at+int64(p.At)); err != nil {
 			return err
 		}

@@ -143,10 +143,15 @@ func endsWhole(f io.ReaderAt, size int64) bool {
 // Reset gives what puts the metadata of a complete file back to that of a file
 // that grows, with a note.
 func (m FileMetadata) Reset(note string) []Patch {
+	return m.fill(&Summary{}, 0, m.fitting(note))
+}
+
+// fitting is a note for which there is room, or none.
+func (m FileMetadata) fitting(note string) string {
 	if len(encodePadding(note, 0)) > m.size-m.tail-withoutRoom {
-		note = ""
+		return ""
 	}
-	return m.fill(&Summary{}, 0, note)
+	return note
 }
 
 // ReadIndex gives the keyframe index that metadata has, empty for none.

@@ -1,0 +1,95 @@
+package dvr
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestMarkFails: a file whose mark cannot be made keeps what is to be announced in
+// its metadata until it has its name, and then no more: that may be a secret.
+func TestMarkFails(t *testing.T) {
+	withoutPower(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[app]/[stream].flv")
+			f := s.start("x")
+			f.send(videoHeader, key(0), inter(40), key(80))
+			time.Sleep(flushAfter) // of the bubble
+			synctest.Wait()
+			folder := s.cwd + "/rec/live"
+			if err := os.Chmod(folder, 0o555); err != nil {
+				t.Fatal(err)
+			}
+			f.unpublish()
+			if err := os.Chmod(folder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if len(s.events()) != 0 || !strings.Contains(s.log(), "to be completed later") {
+				t.Errorf("%+v\n%s", s.events(), s.log())
+			}
+			s.wantFiles("rec/live/x.flv.tmp")
+			n := again(t, s.cwd) // the server was killed then
+			n.run()
+			synctest.Wait()
+			if ev := n.only(); ev.ClientID != 1 || ev.Param != "?k=v" || ev.TcURL != "rtmp://h/live" || times([]parsed{n.read(ev)}) != "h0 k0 p40 k80" {
+				t.Errorf("%+v", ev)
+			}
+		})
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		if err := os.MkdirAll(s.cwd+"/x.flv"+done+"/taken", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f := s.start("x")
+		f.send(videoHeader, key(0), inter(40), key(80))
+		f.unpublish()
+		ev := s.only()
+		p := s.read(ev)
+		if b, err := os.ReadFile(s.cwd + "/x.flv"); err != nil || bytes.Contains(b, []byte("k=v")) || p.properties["keyframes"] == nil || ev.Error != "" {
+			t.Errorf("%+v: %v, %v", ev, p.properties, err)
+		}
+	})
+}
+
+// TestNoMarkOfNothing: no mark stays of a file that was removed or moved away, nor
+// does it become that of another.
+func TestNoMarkOfNothing(t *testing.T) {
+	for name, take := range map[string]func(dir string) error{
+		"removed": func(dir string) error { return os.Remove(dir + "/sub/x.flv.tmp") },
+		"moved":   func(dir string) error { return os.Rename(dir+"/sub/x.flv.tmp", dir+"/y.flv.tmp") },
+		"replaced": func(dir string) error {
+			return errors.Join(os.Remove(dir+"/sub/x.flv.tmp"), os.WriteFile(dir+"/sub/x.flv.tmp", nil, 0o644))
+		},
+		"folder": func(dir string) error { return os.Rename(dir+"/sub", dir+"/away") },
+	} {
+		for _, when := range []time.Duration{0, testSync} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, "root/sub/[stream].flv")
+				f := s.start("x")
+				f.send(videoHeader, key(0))
+				time.Sleep(flushAfter) // of the bubble
+				synctest.Wait()
+				if err := take(s.cwd + "/root"); err != nil {
+					t.Fatal(err)
+				}
+				f.send(inter(40))
+				time.Sleep(when)
+				f.unpublish()
+				for _, pattern := range []string{"/root/*", "/root/*/*"} {
+					if left, err := filepath.Glob(s.cwd + pattern + done); err != nil || len(left) > 0 {
+						t.Errorf("%s, %v: left is %q, %v", name, when, left, err)
+					}
+				}
+				if ev := s.only(); ev.Size != 0 || lostIn(ev.Error) != 2 || len(s.owned) > 0 {
+					t.Errorf("%s, %v: %+v, %v", name, when, ev, s.owned)
+				}
+			})
+		}
+	}
+}
