@@ -42,6 +42,7 @@ type file struct {
 
 	missed    int // frames in front of the file that are in none
 	missedFor string
+	since     time.Time // when the first of these came, or of its own
 
 	buf      []byte      // whole tags that the kernel has not got; borrowed from buffers while there are any
 	anchored bool        // its name is on the disk, too

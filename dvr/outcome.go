@@ -23,8 +23,9 @@ const (
 // trouble is what disk errors cost, between the first and the next success.
 type trouble struct {
 	errors  int
-	frames  int // lost
-	missed  int // of them, those that came while there was no file
+	frames  int       // lost
+	missed  int       // of them, those that no file and no on_dvr has told of
+	since   time.Time // when the first of these came
 	last    string
 	path    string
 	failed  time.Time // the newest
@@ -73,7 +74,10 @@ func (r *recording) open(at uint32) bool {
 		return false
 	}
 	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
-	f.missed, f.missedFor = r.trouble.missed, r.trouble.last
+	f.missed, f.missedFor, f.since = r.trouble.missed, r.trouble.last, now
+	if f.missed > 0 {
+		f.since = r.trouble.since
+	}
 	r.trouble.missed = 0
 	r.file, r.unsaid = f, [2]bool{}
 	r.plan.begin()
@@ -92,10 +96,18 @@ func (r *recording) open(at uint32) bool {
 	return true
 }
 
+// miss notes frames that no file has, the first of which came at a time.
+func (t *trouble) miss(frames int, since time.Time) {
+	if frames > 0 && (t.missed == 0 || since.Before(t.since)) {
+		t.since = since
+	}
+	t.missed += frames
+}
+
 // miss counts a frame that no file takes.
 func (r *recording) miss() {
 	r.trouble.frames++
-	r.trouble.missed++
+	r.trouble.miss(1, time.Now())
 	r.waitKey, r.lead = r.turn.settings.WaitKeyframe, 0
 }
 
@@ -208,7 +220,7 @@ func (r *recording) end() {
 	m := f.mark(who, heard)
 	switch {
 	case to.name != "" && !f.grown(): // it is as it was announced
-		r.trouble.missed += f.lost + f.missed
+		r.trouble.miss(f.lost+f.missed, f.since)
 	case to.name != "":
 		log := r.log
 		if m.Error != "" {
@@ -222,7 +234,7 @@ func (r *recording) end() {
 		r.recorder.announce(f.claim, m.event(r.recorder.Cwd, to))
 	case f.sum.Frames == 0 || gone(err):
 		r.trouble.frames += f.sum.Frames
-		r.trouble.missed += f.sum.Frames + f.lost + f.missed
+		r.trouble.miss(f.sum.Frames+f.lost+f.missed, f.since)
 	default: // it has everything but its name, and the next one may do better
 		r.trouble.retryAt = time.Time{}
 		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
@@ -231,11 +243,14 @@ func (r *recording) end() {
 	}
 }
 
-// unrecorded tells of frames that are in no file, when the publish ends so.
+// unrecorded tells of frames that are in no file, when the publish ends so. No file
+// says so then.
 func (r *recording) unrecorded() {
 	if r.trouble.missed == 0 {
 		return
 	}
+	r.log.Error("frames are in no recording", "path", strings.TrimSuffix(r.trouble.path, tmp), "frames", r.trouble.missed,
+		"since", r.trouble.since.Format(time.DateTime), "error", r.trouble.last)
 	ev := factsOf(r.turn.publisher).event()
 	ev.Cwd, ev.File = r.recorder.Cwd, strings.TrimSuffix(r.trouble.path, tmp)
 	ev.Error = framesLost(r.trouble.last, r.trouble.missed)

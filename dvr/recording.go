@@ -257,7 +257,7 @@ func (r *recording) slow(skipped int) {
 			r.trouble.last = slowDisk
 		}
 		r.trouble.frames += skipped
-		r.trouble.missed += skipped
+		r.trouble.miss(skipped, time.Now())
 		return
 	}
 	r.file.skipped += skipped

@@ -104,15 +104,18 @@ func TestRemovedAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "root/[stream].flv")
 		f := s.start("x")
+		time.Sleep(time.Hour) // of the bubble
+		begun := time.Now().Truncate(flushAfter).Format(time.DateTime)
 		f.send(key(0))
-		time.Sleep(flushAfter) // of the bubble
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		if err := os.RemoveAll(s.cwd + "/root"); err != nil {
 			t.Fatal(err)
 		}
 		f.unpublish()
 		s.wantLost("root/x.flv", "no such file or directory: 1 frames lost")
-		if strings.Count(s.log(), "level=ERROR") != 1 || !strings.Contains(s.log(), `retry="with the next publish"`) {
+		if strings.Count(s.log(), "level=ERROR") != 2 || !strings.Contains(s.log(), `retry="with the next publish"`) ||
+			!strings.Contains(s.log(), `"frames are in no recording" client=1 vhost=v app=live stream=x ip=127.0.0.1 path=root/x.flv frames=1 since="`+begun+`" error="no such file or directory"`) {
 			t.Error(s.log())
 		}
 	})
@@ -172,7 +175,7 @@ func TestAppendNoSpace(t *testing.T) {
 		if got := len(s.read(ev[0]).tags) - 1; got+lostIn(ev[0].Error)+lostIn(ev[1].Error) != fatFrames {
 			t.Errorf("%d frames, %q, %q", got, ev[0].Error, ev[1].Error)
 		}
-		if n := strings.Count(s.log(), "\n"); n != 2 { // the error, and recorded
+		if n := strings.Count(s.log(), "\n"); n != 3 { // the error, recorded, and what no file has
 			t.Errorf("%d lines\n%s", n, s.log())
 		}
 		s.wantFiles("x.flv")
