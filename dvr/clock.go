@@ -35,13 +35,18 @@ type bridge struct {
 	step   [2]uint32 // the last normal one
 	came   [2]bool
 	joined bool // the next frame is the first of a publish that continues the file
+	own    bool // and has the stream's own time, if that goes on
 }
 
 // frame gives the time of a frame, and says whether there was a jump.
 func (b *bridge) frame(typ uint8, t uint32) (at uint32, jumped bool) {
 	i, other := typ&1, 1-typ&1
+	if b.joined && b.own && int32(t-b.newest(i)) >= 0 {
+		b.joined = false
+	}
 	if b.joined {
 		shift := b.newest(i) + rejoinStep - t
+		jumped = b.own
 		*b = bridge{shift: [2]uint32{shift, shift}}
 	}
 	if b.shift[0] != b.shift[1] && b.came[other] && near(t+b.shift[other], b.last[other]) && int32(t+b.shift[other]-b.last[i]) > -maxStepBack {

@@ -178,8 +178,8 @@ func (r *recording) take(f live.Frame) {
 		if r.prologue.remember(f) {
 			r.plan.header()
 		}
-		if r.plan.change && r.file != nil {
-			r.unsaid[f.Type&1] = true // most likely the next file begins with it
+		if r.file != nil && (r.plan.change || r.bridge.joined) {
+			r.unsaid[f.Type&1] = true // the next file may begin with it, or a frame gives its time
 			return
 		}
 	}

@@ -90,7 +90,7 @@ func (r *recording) begin(t turn) {
 		start = r.line.Newest() + rejoinStep
 		r.plan.joined = true
 		r.prologue.former()
-		r.bridge.joined = t.settings.TimeJitter == conf.JitterZero
+		r.bridge.joined, r.bridge.own = t.settings.TimeJitter != conf.JitterFull, t.settings.TimeJitter == conf.JitterOff
 		r.log.Info("recording goes on", "path", r.pathOfFile(), "publisher", t.publisher.ClientID)
 	} else {
 		r.prologue, r.plan, r.bridge = prologue{}, plan{}, bridge{}

@@ -1,0 +1,145 @@
+package dvr
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/amf0"
+	"srs/conf"
+	"srs/flv"
+)
+
+// TestReconnectGrace: a publisher that returns in time continues the file; one
+// that comes later, with another codec, or never, does not.
+func TestReconnectGrace(t *testing.T) {
+	grace := func(d *conf.DVR) { d.ReconnectGrace = 10 * time.Second }
+	send := func(f *feed, header flv.Tag) { f.send(header, key(5000), inter(5040)) }
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", grace)
+		f := s.start("x")
+		send(f, videoHeader)
+		f.unpublish()
+		time.Sleep(9 * time.Second) // of the bubble
+		if len(s.events()) != 0 {
+			t.Fatal("announced before its time")
+		}
+		f = s.start("x")
+		send(f, videoHeader)
+		f.unpublish()
+		// Before the one before has been looked at to its end.
+		g, h := s.start("x"), s.start("x")
+		send(g, videoHeader)
+		g.end()
+		send(h, flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}})
+		h.unpublish()
+		synctest.Wait()
+		if got := times([]parsed{s.read(s.only())}); got != "h0 k0 p40 h80 k80 p120 h160 k160 p200" {
+			t.Errorf("%s", got)
+		}
+		time.Sleep(10*time.Second + flushAfter)
+		synctest.Wait()
+		if ev := s.events(); len(ev) != 2 || times([]parsed{s.read(ev[1])}) != "h0 k0 p40" || ev[1].ClientID != 4 {
+			t.Errorf("%+v", ev)
+		}
+		if len(s.byName) != 0 || s.active != 0 {
+			t.Error("a recording stays for ever")
+		}
+		// Stopping does not wait for anybody.
+		f = s.start("x")
+		send(f, videoHeader)
+		f.unpublish()
+		begun := time.Now()
+		if err := s.Close(t.Context()); err != nil || time.Since(begun) > time.Second || len(s.events()) != 3 {
+			t.Errorf("%v after %v, %d events", err, time.Since(begun), len(s.events()))
+		}
+	})
+}
+
+// TestReconnectGraceTime: time goes on in the file, whatever dvr makes of it else.
+func TestReconnectGraceTime(t *testing.T) {
+	for jitter, want := range map[conf.Jitter]string{
+		conf.JitterFull: "h0 k0 a0 p40 h80 k80 a103 p120",
+		conf.JitterZero: "h0 k0 a0 p40 h80 k80 a103 p120",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.ReconnectGrace, d.TimeJitter = 10*time.Second, jitter })
+			for _, tags := range [][]flv.Tag{
+				{videoHeader, key(900_000), audio(900_000), inter(900_040)},
+				{videoHeader, key(7), audio(30), inter(47)},
+			} {
+				f := s.start("x")
+				f.send(tags...)
+				f.unpublish()
+			}
+			time.Sleep(10*time.Second + flushAfter) // of the bubble
+			synctest.Wait()
+			if got := times([]parsed{s.read(s.only())}); got != want {
+				t.Errorf("%v: %s, want %s", jitter, got, want)
+			}
+		})
+	}
+}
+
+// TestReconnectGraceOff: where the times are the stream's own, a publish continues
+// the file as far as its times do. No tag is behind the one before.
+func TestReconnectGraceOff(t *testing.T) {
+	for _, c := range []struct {
+		first, second []flv.Tag
+		want          string
+	}{
+		{[]flv.Tag{videoHeader, key(900_000), audio(900_000), inter(900_040)}, []flv.Tag{videoHeader, key(7), audio(30), inter(47)},
+			"h0 k900000 a900000 p900040 | h0 k7 a30 p47"},
+		{[]flv.Tag{videoHeader, audioHeader, key(900_000), inter(900_040)}, []flv.Tag{videoHeader, audioHeader, audio(3), key(7), audio(26), inter(47)},
+			"h0 h0 k900000 p900040 h900080 a900080 | h0 h0 k7 a26 p47"},
+		{[]flv.Tag{videoHeader, key(0), inter(40)}, []flv.Tag{videoHeader, key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
+		{[]flv.Tag{audioHeader, audio(5000)}, []flv.Tag{audioHeader, audio(0), audio(23)}, "h0 a5000 | h0 a0 a23"},
+		{[]flv.Tag{videoHeader, key(0), inter(40)}, []flv.Tag{videoHeader, key(5000), inter(5040)}, "h0 k0 p40 h5000 k5000 p5040"},
+		{[]flv.Tag{videoHeader, key(0), inter(40)}, []flv.Tag{videoHeader, inter(5000)}, "h0 k0 p40"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.ReconnectGrace, d.TimeJitter = 10*time.Second, conf.JitterOff })
+			for _, tags := range [][]flv.Tag{c.first, c.second} {
+				f := s.start("x")
+				f.send(tags...)
+				f.unpublish()
+			}
+			time.Sleep(10*time.Second + flushAfter) // of the bubble
+			synctest.Wait()
+			var files []parsed
+			for _, ev := range s.events() {
+				files = append(files, s.read(ev))
+			}
+			if got := times(files); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestReconnectGraceHeaders: files that begin in a publish have what it has sent,
+// and nothing of the one before.
+func TestReconnectGraceHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", segments(1), func(d *conf.DVR) { d.ReconnectGrace = 10 * time.Second })
+		f := s.start("x")
+		f.send(metadata(amf0.Property{Key: "audiocodecid", Value: 10.0}), videoHeader, audioHeader, key(0), audio(0), inter(40))
+		f.unpublish()
+		f = s.start("x")
+		f.send(videoHeader, key(0), inter(500), key(1000), inter(1040))
+		f.unpublish()
+		time.Sleep(10*time.Second + flushAfter) // of the bubble
+		synctest.Wait()
+		ev := s.events()
+		if len(ev) != 2 {
+			t.Fatalf("%+v", ev)
+		}
+		first, second := s.read(ev[0]), s.read(ev[1])
+		if got := times([]parsed{first, second}); got != "h0 h0 k0 a0 p40 h80 k80 p580 | h0 k0 p40" {
+			t.Error(got)
+		}
+		if _, told := second.properties["audiocodecid"]; !first.audio || second.audio || told {
+			t.Errorf("flags of sound %v, %v; metadata %v", first.audio, second.audio, second.properties)
+		}
+	})
+}
