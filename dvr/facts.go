@@ -21,6 +21,7 @@ type facts struct {
 	Stream   string `json:"stream"`
 	TcURL    string `json:"tcUrl,omitempty"`
 	Param    string `json:"param,omitempty"`
+	Lost     string `json:"lost,omitempty"` // in a growing file: what is known to lack
 }
 
 func factsOf(p live.Publisher) facts {

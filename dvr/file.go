@@ -278,6 +278,7 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.grown() { // else there is nothing to be announced
 		err := f.mark(who, heard).set(f.claim, f.os)
 		if marked = err == nil; !marked && !gone(err) {
+			who.Lost = f.shortfall()
 			note = who.note()
 		}
 	}
@@ -314,7 +315,7 @@ const slowDisk = "slow disk"
 func (f *file) shortfall() string {
 	var what []string
 	if f.missed > 0 {
-		what = append(what, "before it: "+framesLost(f.missedFor, f.missed))
+		what = append(what, lostBefore(f.missedFor, f.missed))
 	}
 	if f.err != nil && f.lost > 0 {
 		what = append(what, framesLost(cause(f.err), f.lost))

@@ -43,6 +43,9 @@ func (m *mark) event(cwd string, to place) hook.Event {
 	ev := m.facts.event()
 	ev.Cwd, ev.File = cwd, to.path()
 	ev.Duration, ev.Size, ev.Error, ev.Recovered = m.Duration, m.Size, m.Error, m.Recovered
+	if ev.Error == "" {
+		ev.Error = m.Lost
+	}
 	return ev
 }
 

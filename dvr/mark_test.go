@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"srs/conf"
 )
 
 // TestMarkFails: a file whose mark cannot be made keeps what is to be announced in
@@ -55,6 +57,58 @@ func TestMarkFails(t *testing.T) {
 			t.Errorf("%+v: %v, %v", ev, p.properties, err)
 		}
 	})
+}
+
+// TestLostBeforeACrash: what a growing file is known to lack is told with it after a
+// crash, whether it was to be complete at that moment or not.
+func TestLostBeforeACrash(t *testing.T) {
+	const lost = "before it: not a directory: 2 frames lost"
+	for name, c := range map[string]struct {
+		change func(*conf.DVR)
+		leave  func(s *site, f *feed) error
+	}{
+		"growing":  {func(*conf.DVR) {}, func(s *site, f *feed) error { return nil }},
+		"appended": {func(d *conf.DVR) { d.Plan = planAppend }, func(s *site, f *feed) error { return nil }},
+		"complete but for its name": {func(*conf.DVR) {}, func(s *site, f *feed) error {
+			// No mark can be made, nor the folder be opened for its fsync.
+			dir := s.cwd + "/rec/live"
+			err := errors.Join(os.Rename(dir, dir+".away"), os.Symlink(dir+".away", dir))
+			f.unpublish()
+			return errors.Join(err, os.Remove(dir), os.Rename(dir+".away", dir))
+		}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[app]/[stream].flv", c.change)
+			write(t, s.cwd+"/rec", "a file where a directory should be")
+			f := s.start("x")
+			f.send(key(0), inter(40))
+			time.Sleep(flushAfter) // of the bubble
+			synctest.Wait()
+			if err := os.Remove(s.cwd + "/rec"); err != nil {
+				t.Fatal(err)
+			}
+			f.send(key(80), inter(120))
+			time.Sleep(retryAfter + flushAfter)
+			synctest.Wait()
+			if err := c.leave(s, f); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(s.cwd + "/rec/live/x.flv.tmp")
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			n := again(t, t.TempDir(), c.change)
+			write(t, n.cwd+"/rec/live/x.flv.tmp", string(b))
+			n.run()
+			synctest.Wait()
+			if ev := n.only(); ev.Error != lost || ev.ClientID != 1 {
+				t.Errorf("%s: %+v", name, ev)
+			}
+			if !f.ended {
+				f.unpublish()
+			}
+		})
+	}
 }
 
 // TestNoMarkOfNothing: no mark stays of a file that was removed or moved away, nor

@@ -48,6 +48,9 @@ func (r *recording) open(at uint32) bool {
 		room = min(room, seconds+segmentSpare)
 	}
 	who := factsOf(p)
+	if r.trouble.missed > 0 {
+		who.Lost = lostBefore(r.trouble.last, r.trouble.missed)
+	}
 	owner := "" // a file that is never continued need not say whose it is
 	if s.Plan == planAppend {
 		owner = who.owner()
@@ -259,6 +262,8 @@ func (r *recording) unrecorded() {
 }
 
 func framesLost(why string, frames int) string { return fmt.Sprintf("%s: %d frames lost", why, frames) }
+
+func lostBefore(why string, frames int) string { return "before it: " + framesLost(why, frames) }
 
 func (r *recording) pathOfFile() string {
 	return r.file.claim.want.numbered(r.file.claim.number).path() + tmp
