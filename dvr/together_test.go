@@ -27,7 +27,10 @@ func inCrowd(t *testing.T, n int, sync func(*os.File) error) []*file {
 			t.Fatal(err)
 		}
 		f.crowd, f.aside = c, aside
-		t.Cleanup(func() { f.os.Close() })
+		t.Cleanup(func() {
+			f.own.wait()
+			f.os.Close()
+		})
 		files = append(files, f)
 	}
 	return files
@@ -213,7 +216,7 @@ func TestOutOfStep(t *testing.T) {
 					return disk.during(over, func() error { return nil })
 				})
 				f, other := files[0], files[1]
-				f.aside = func(call func()) { go disk.during(0, func() error { call(); return f.own.err }) }
+				f.aside = func(call func()) { go disk.during(0, func() error { call(); return nil }) }
 				born := time.Now()
 				go func() {
 					time.Sleep(place(begins))
