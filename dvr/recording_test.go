@@ -112,13 +112,13 @@ func TestPlan(t *testing.T) {
 		{name: "new header in midstream", video: true, duration: 0.120,
 			send: []flv.Tag{videoHeader, key(0), inter(40), at(otherHeader, 80), key(80)},
 			want: []flv.Tag{videoHeader, key(0), inter(40), at(otherHeader, 80), key(80)}},
-		{name: "header twice before the start", video: true, duration: 0,
+		{name: "header twice before the start", video: true, duration: 0.040,
 			send: []flv.Tag{videoHeader, otherHeader, key(0)},
 			want: []flv.Tag{otherHeader, key(0)}},
-		{name: "headers of two tracks", video: true, duration: 0,
+		{name: "headers of two tracks", video: true, duration: 0.040,
 			send: []flv.Tag{track(0), track(1), track(0), key(0)},
 			want: []flv.Tag{track(0), track(1), key(0)}},
-		{name: "colour info before the start", video: true, duration: 0,
+		{name: "colour info before the start", video: true, duration: 0.040,
 			send: []flv.Tag{track(0), colour, key(0)},
 			want: []flv.Tag{track(0), colour, key(0)}},
 		{name: "later metadata and other data", audio: true, duration: 0.046,
@@ -128,7 +128,7 @@ func TestPlan(t *testing.T) {
 		{name: "empty bodies", audio: true, duration: 0.046,
 			send: []flv.Tag{{Type: flv.TypeVideo}, {Type: flv.TypeAudio}, audio(0), {Type: flv.TypeAudio}, audio(23)},
 			want: []flv.Tag{audio(0), audio(23)}},
-		{name: "end of sequence", video: true, duration: 0,
+		{name: "end of sequence", video: true, duration: 0.040,
 			send: []flv.Tag{{Type: flv.TypeVideo, Data: []byte{0x17, 2, 0, 0, 0}}, key(0), {Type: flv.TypeVideo, Timestamp: 9, Data: []byte{0x17, 2, 0, 0, 0}}},
 			want: []flv.Tag{key(0), {Type: flv.TypeVideo, Timestamp: 9, Data: []byte{0x17, 2, 0, 0, 0}}}},
 		{name: "earlier than the base", audio: true, video: true, duration: 0.034,
@@ -203,7 +203,8 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// TestDV21: no file, no directory, no on_dvr.
+// TestDV21: no file, no directory, no on_dvr; and of a single picture none with a
+// duration of zero.
 func TestDV21(t *testing.T) {
 	for name, send := range map[string][]flv.Tag{
 		"nothing":          nil,
@@ -226,6 +227,17 @@ func TestDV21(t *testing.T) {
 			}
 		})
 	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		f := s.start("x")
+		f.send(videoHeader, key(0))
+		f.unpublish()
+		ev := s.only()
+		wantTags(t, s.read(ev).tags, videoHeader, key(0))
+		if ev.Duration != 40*time.Millisecond {
+			t.Errorf("one picture: duration %v", ev.Duration)
+		}
+	})
 }
 
 // TestGap: behind skipped frames video waits for a keyframe and time goes on.

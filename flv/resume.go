@@ -99,7 +99,7 @@ func (s *Summary) resume(values amf0.ECMAArray) {
 	duration, _ := values.Get("duration")
 	last, _ := values.Get("lasttimestamp")
 	s.Frames, s.thin = 1, 1
-	s.Last, s.end = milliseconds(last), s.First+milliseconds(duration)
+	s.Last, s.resumed = milliseconds(last), s.First+milliseconds(duration)
 	keyframes, _ := values.Get("keyframes")
 	index, _ := keyframes.(amf0.Object)
 	times, _ := index.Get("times")
@@ -117,9 +117,6 @@ func atMost(array any, n int) amf0.StrictArray {
 	list, _ := array.(amf0.StrictArray)
 	return list[:min(n, len(list))]
 }
-
-// End is the time at which the latest frame ends, ms.
-func (s *Summary) End() uint32 { return s.end }
 
 // endsWhole reports whether a file ends with a whole tag.
 func endsWhole(f io.ReaderAt, size int64) bool {

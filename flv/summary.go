@@ -5,9 +5,15 @@ import (
 	"time"
 )
 
-// LongestStep is the longest time from one frame to the next of its kind that is
-// taken for the length of a frame, and a longer time without any frame is a gap.
-const LongestStep = 1000 // ms
+// Times of a file, ms.
+const (
+	// LongestStep is the longest time without any frame that is no gap. A longer
+	// one from one frame to the next of its kind is the length of a frame where the
+	// stream is that slow, and a pause where it is not.
+	LongestStep = 1000
+
+	loneFrame = 40 // that a file lasts whose frames all begin at one time: nobody knows
+)
 
 // An IndexEntry is a keyframe in the index of a file.
 type IndexEntry struct {
@@ -25,15 +31,33 @@ type Summary struct {
 	LongestGap   uint32 // ms
 	First, Last  uint32 // ms: the first frame's time, the latest one
 
-	end    uint32 // ms: of the frame that lasts longest
-	tracks [2]struct {
-		seen       bool
-		last, step uint32
-	}
+	resumed uint32 // ms: where it ended when it was continued
+	tracks  [2]track
 	// The index has every thin-th keyframe, one for each time.
 	index   []IndexEntry
 	thin    int
 	indexed int // keyframes with a time of their own
+}
+
+// A track is what is known of the times of one kind of frames, ms.
+type track struct {
+	seen   bool
+	last   uint32 // the newest frame's time
+	latest uint32
+	step   uint32 // to the last frame, the last time that it was later than the one before; 0: unknown
+	length uint32 // of a frame
+}
+
+func (t *track) add(at uint32) {
+	if t.seen && at > t.last {
+		step := at - t.last
+		t.length = step
+		if step > LongestStep && t.step > 0 {
+			t.length = min(step, t.step)
+		}
+		t.step = step
+	}
+	t.seen, t.last, t.latest = true, at, max(t.latest, at)
 }
 
 // Add takes the tag at a position of the file.
@@ -58,13 +82,8 @@ func (s *Summary) Add(t Tag, position int64) {
 		s.Keyframes++
 		s.enter(IndexEntry{t.Timestamp, position})
 	}
-	track := &s.tracks[t.Type&1]
-	if step := t.Timestamp - track.last; track.seen && step > 0 && step <= LongestStep {
-		track.step = step
-	}
-	track.seen, track.last = true, t.Timestamp
+	s.tracks[t.Type&1].add(t.Timestamp)
 	s.Last = max(s.Last, t.Timestamp)
-	s.end = max(s.end, t.Timestamp+track.step)
 }
 
 // enter puts a keyframe into the index, which is thinned when it is full: a
@@ -109,17 +128,32 @@ func everySecond(index []IndexEntry) []IndexEntry {
 	return index[:n]
 }
 
-// Duration is the time from the first frame to the end of the last one: a frame
-// lasts as long as the one before it.
+// End is the time at which the frame that lasts longest ends, ms. The last frame of
+// a kind lasts as long as the one before it.
+func (s *Summary) End() uint32 {
+	end := s.resumed
+	for i := range s.tracks {
+		if t := &s.tracks[i]; t.seen {
+			end = max(end, t.latest+t.length)
+		}
+	}
+	if s.Frames > 0 && end == s.First {
+		end += loneFrame
+	}
+	return end
+}
+
+// Duration is the time from the first frame to the end of the last one.
 func (s *Summary) Duration() time.Duration {
-	if s.end < s.First {
+	end := s.End()
+	if end < s.First {
 		return 0
 	}
-	return time.Duration(s.end-s.First) * time.Millisecond
+	return time.Duration(end-s.First) * time.Millisecond
 }
 
 // Next is when the next frame of a kind is expected, false when none came yet.
 func (s *Summary) Next(typ uint8) (uint32, bool) {
-	track := &s.tracks[typ&1]
-	return track.last + track.step, track.seen
+	t := &s.tracks[typ&1]
+	return t.last + t.length, t.seen
 }
