@@ -168,8 +168,10 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	r.disk(p.dir, func() { rep, m, to, err = r.repair(c, p, known) })
 	log := r.Log.With("vhost", m.Vhost, "app", m.App, "stream", m.Stream)
 	switch {
-	case errors.Is(err, errLocked), errors.Is(err, fs.ErrNotExist), errors.Is(err, errStopped):
-		return ignore(ignore(err, errLocked), fs.ErrNotExist)
+	case known != nil && errors.Is(err, fs.ErrNotExist):
+		return r.missing(c, p, *known)
+	case known == nil && (errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist)), errors.Is(err, errStopped):
+		return nil
 	case errors.Is(err, errForeign):
 		return err
 	case err != nil && to.name == "":
@@ -183,6 +185,36 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	}
 	log.Info("recording repaired", "path", to.path(), "duration", rep.Duration(), "size", rep.Size, "frames", rep.Frames, "damaged", rep.Damage != nil)
 	r.announce(c, m.event(r.Cwd, to))
+	return nil
+}
+
+// missing is what becomes of a recording of this server whose file is not there
+// when it is to be completed. As long as its folder is not there either, a disk may
+// be away, and the error says so. Else somebody has taken the file: completed it
+// by hand, when its mark finds it, or removed it.
+func (r *Recorder) missing(c claim, p *pattern, m mark) error {
+	var gone bool
+	var to place
+	r.disk(p.dir, func() {
+		if gone = c.gone(); gone {
+			_, to = c.marked()
+		}
+	})
+	switch {
+	case !gone:
+		return &fs.PathError{Op: "complete", Path: c.want.path() + tmp, Err: fs.ErrNotExist}
+	case to.name != "":
+		r.announceAgain(p, c.want.name)
+		return nil
+	}
+	r.Log.Error("recording lost", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", c.want.path()+tmp, "error", errGone.Error())
+	r.disk(p.dir, c.unmarkStale)
+	ev := m.facts.event()
+	ev.Cwd, ev.File = r.Cwd, c.want.path()
+	if ev.Error = errGone.Error(); m.Error != "" {
+		ev.Error += "; " + m.Error
+	}
+	r.Tell(ev)
 	return nil
 }
 

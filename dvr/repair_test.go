@@ -261,6 +261,58 @@ func TestCompletedLater(t *testing.T) {
 	})
 }
 
+// TestCompletedWhenBack: a file that is to be completed is not forgotten while its
+// folder is away. Is the folder there, and the file not, that is said once; and a
+// file that somebody has completed meanwhile is announced.
+func TestCompletedWhenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(dir string) error
+		file, log string
+		want      string // that the event's error begins with
+	}{
+		"as it was": {func(string) error { return nil }, "rec/live/x.flv", "recording repaired", ""},
+		"removed":   {func(dir string) error { return os.Remove(dir + "/x.flv.tmp") }, "rec/live/x.flv", "recording lost", errGone.Error()},
+		"completed": {func(dir string) error {
+			mark := os.WriteFile(dir+"/x.flv"+done, []byte(`{"client_id":1,"vhost":"v","stream":"x"}`), 0o600) // that could not be made here
+			return errors.Join(mark, os.Rename(dir+"/x.flv.tmp", dir+"/x.flv"))
+		}, "rec/live/x.flv", "recording announced again", ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[app]/[stream].flv")
+			s.run()
+			f := s.start("x")
+			f.send(key(0), inter(40))
+			time.Sleep(time.Second)
+			synctest.Wait()
+			dir := s.cwd + "/rec/live"
+			if err := errors.Join(os.Rename(dir, dir+".away"), os.Symlink(dir+".away", dir)); err != nil {
+				t.Fatal(err)
+			}
+			f.unpublish()
+			if err := os.Remove(dir); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * retryAfter)
+			synctest.Wait()
+			if ev := s.events(); len(ev) != 0 {
+				t.Fatalf("%s: %+v", name, ev)
+			}
+			if err := errors.Join(c.meanwhile(dir+".away"), os.Rename(dir+".away", dir)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * retryAfter)
+			synctest.Wait()
+			ev := s.only()
+			if ev.File != c.file || !strings.HasPrefix(ev.Error, c.want) || (ev.Size == 0) != (c.want != "") || ev.Stream != "x" || ev.ClientID != 1 || strings.Count(s.log(), c.log) != 1 {
+				t.Errorf("%s: %+v\n%s", name, ev, s.log())
+			}
+			if left, _ := filepath.Glob(dir + "/*" + done); len(left) > 0 {
+				t.Errorf("%s: left %q", name, left)
+			}
+		})
+	}
+}
+
 func TestPattern(t *testing.T) {
 	for _, c := range []struct {
 		template, name string

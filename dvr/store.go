@@ -18,6 +18,7 @@ const (
 var (
 	errNoName = errors.New("no free name")
 	errMoved  = errors.New("the file was removed or moved while it was recorded")
+	errGone   = errors.New("the file was removed or moved before it was complete")
 	errLocked = errors.New("somebody else writes the file")
 
 	errNotRegular = errors.New("not a regular file")
@@ -313,6 +314,20 @@ func linkNew(root *os.Root, from, to string) error {
 		return fs.ErrExist
 	}
 	return root.Rename(from, to)
+}
+
+// gone says that the claim's file is not there although its folder is: its disk is
+// not away.
+func (c claim) gone() (gone bool) {
+	c.within(func(root *os.Root) error {
+		_, err := root.Stat(path.Dir(c.name()))
+		if err == nil {
+			_, err = root.Lstat(c.name() + tmp)
+			gone = errors.Is(err, fs.ErrNotExist)
+		}
+		return err
+	})
+	return gone
 }
 
 // remove takes the claim's file away.
