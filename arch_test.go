@@ -21,7 +21,7 @@ var imports = map[string][]string{
 	"srs":               {"srs/rtmp/server", "srs/rtmp/live", "srs/dvr", "srs/dvr/cli", "srs/hook", "srs/hook/cli", "srs/hook/receiver", "srs/conf", "srs/conf/tank", "srs/conf/pidfile"},
 	"srs/rtmp/server":   {"srs/rtmp", "srs/rtmp/chunk", "srs/rtmp/live", "srs/amf0", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/dvr":           {"srs/rtmp/live", "srs/flv", "srs/hook", "srs/conf"},
-	"srs/dvr/cli":       {"srs/flv"},
+	"srs/dvr/cli":       {"srs/dvr", "srs/flv"},
 	"srs/hook/receiver": {"srs/hook"},
 	"srs/hook/cli":      {"srs/hook", "srs/conf"},
 	"srs/bench":         {"srs/rtmp", "srs/rtmp/chunk", "srs/flv", "srs/amf0"},

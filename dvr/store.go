@@ -119,7 +119,7 @@ func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.
 	folder, err := root.Open(path.Dir(c.name()))
 	if err == nil {
 		defer folder.Close()
-		if err = renameNew(folder, path.Base(c.name()), path.Base(c.name()+tmp)); err == nil {
+		if err = renameNew(root, folder, c.name(), c.name()+tmp); err == nil {
 			err = folder.Sync()
 		}
 	}
@@ -271,10 +271,7 @@ func (c claim) publishIn(root *os.Root, f *os.File) (place, error) {
 	from := c.name() + tmp
 	for number := c.number; number < maxNumbers; number++ {
 		to := c.want.numbered(number)
-		err := renameNew(folder, path.Base(from), path.Base(to.name))
-		if err == unix.EINVAL || err == unix.ENOSYS || err == unix.EOPNOTSUPP {
-			err = linkNew(root, from, to.name)
-		}
+		err := renameNew(root, folder, from, to.name)
 		switch {
 		case errors.Is(err, fs.ErrExist):
 			continue
@@ -289,11 +286,29 @@ func (c claim) publishIn(root *os.Root, f *os.File) (place, error) {
 	return place{}, &fs.PathError{Op: "rename", Path: c.want.path(), Err: errNoName}
 }
 
-// renameNew renames within a directory unless the new name exists.
-func renameNew(folder *os.File, from, to string) error {
+// RenameNew gives a file below a directory another name in its folder, durably,
+// unless that name exists.
+func RenameNew(root *os.Root, from, to string) error {
+	folder, err := root.Open(path.Dir(from))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if err := renameNew(root, folder, from, to); err != nil {
+		return err
+	}
+	return folder.Sync()
+}
+
+// renameNew renames in a folder of root unless the new name exists.
+func renameNew(root *os.Root, folder *os.File, from, to string) error {
 	fd := int(folder.Fd())
 	for {
-		if err := unix.Renameat2(fd, from, fd, to, unix.RENAME_NOREPLACE); err != unix.EINTR {
+		switch err := unix.Renameat2(fd, path.Base(from), fd, path.Base(to), unix.RENAME_NOREPLACE); err {
+		case unix.EINTR:
+		case unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP:
+			return linkNew(root, from, to)
+		default:
 			return err
 		}
 	}

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"golang.org/x/sys/unix"
+
+	"srs/conf"
 )
 
 // write makes a file of the test.
@@ -82,6 +85,29 @@ func TestLinkNew(t *testing.T) {
 	wantText(t, dir+"/x-1.flv", "new")
 	if _, err := os.Lstat(dir + "/x.flv.tmp"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf(".tmp is still there: %v", err)
+	}
+}
+
+// TestAppendRenameUnknown: on such a file system a publish can continue a file,
+// too. That call fails in a process of its own under strace.
+func TestAppendRenameUnknown(t *testing.T) {
+	if os.Getenv("DVR_TEST_RENAME") != "" {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+			for range 2 {
+				f := s.start("x")
+				f.send(key(0), inter(40))
+				f.unpublish()
+			}
+			s.wantFiles("x.flv")
+		})
+		return
+	}
+	cmd := exec.Command("strace", "-f", "-qq", "-o", t.TempDir()+"/strace.log", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL",
+		os.Args[0], "-test.run=^TestAppendRenameUnknown$")
+	cmd.Env = append(os.Environ(), "DVR_TEST_RENAME=yes")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

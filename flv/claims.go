@@ -120,5 +120,8 @@ func (r *Report) Flaw() string {
 // Telling reports whether the metadata has duration and size, as far as it has
 // room for them. Without them a file is played, but not sought in.
 func (r *Report) Telling() bool {
-	return r.claims.duration != 0 && r.claims.size != 0 || len(r.metadata.Patches(&r.Summary, r.Size)) == 0
+	tells := func(key string, value float64) bool {
+		return value != 0 || r.metadata.tail == 0 && r.metadata.place(key) < 0
+	}
+	return tells("duration", r.claims.duration) && tells("filesize", r.claims.size)
 }

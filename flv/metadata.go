@@ -197,13 +197,20 @@ func (m FileMetadata) Patches(s *Summary, size int64) []Patch {
 		key   string
 		value float64
 	}{{"duration", s.Duration().Seconds()}, {"filesize", float64(size)}, {"lasttimestamp", float64(s.Last) / 1000}} {
-		if at := bytes.LastIndex(m.Body, numberKey(p.key)); at >= 0 {
-			if at += len(numberKey(p.key)); at+numberSize <= len(m.Body) {
-				patches = append(patches, Patch{at, binary.BigEndian.AppendUint64(nil, math.Float64bits(p.value))})
-			}
+		if at := m.place(p.key); at >= 0 {
+			patches = append(patches, Patch{at, binary.BigEndian.AppendUint64(nil, math.Float64bits(p.value))})
 		}
 	}
 	return patches
+}
+
+// place is where Body has a number, negative when it has none of that name.
+func (m FileMetadata) place(key string) int {
+	at := bytes.LastIndex(m.Body, numberKey(key))
+	if at < 0 || at+len(numberKey(key))+numberSize > len(m.Body) {
+		return -1
+	}
+	return at + len(numberKey(key))
 }
 
 // numberKey is what stands in front of the 8 bytes of a number in an array.

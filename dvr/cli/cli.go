@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"srs/dvr"
 	"srs/flv"
 )
 
@@ -41,6 +42,12 @@ Usage:
 const (
 	tmp  = ".tmp"
 	done = ".done"
+)
+
+// Of files that cannot be made recordings. A server removes what it has left so.
+const (
+	noFrame    = "no frame is in it"
+	noneBefore = "no frame is in front of that"
 )
 
 var errBusy = errors.New("a server is recording to it; nothing was changed")
@@ -145,21 +152,26 @@ func check(path string) (line string, whole bool, err error) {
 	if err != nil {
 		return "", false, fmt.Errorf("%s: %w", path, unread(err))
 	}
-	state := "whole"
+	state, whole := "whole", rep.Whole()
 	switch {
 	case rep.Damage != nil:
 		state = fmt.Sprintf("damaged behind byte %d (%v)", rep.Size, rep.Damage)
+		if rep.Frames == 0 {
+			state += ", and " + noneBefore
+		}
 		if at, err := rep.GoesOn(f); err != nil {
 			return "", false, err
 		} else if at > 0 {
 			state += fmt.Sprintf(", goes on at byte %d", at)
 		}
-	case !rep.Whole():
+	case rep.Frames == 0:
+		state, whole = noFrame, false
+	case !whole:
 		state = "not completed: " + rep.Flaw()
 	case !rep.Telling():
 		state = "whole, but its metadata does not tell duration and size (repair writes them)"
 	}
-	return describe(rep, state), rep.Whole(), nil
+	return describe(rep, state), whole, nil
 }
 
 func repair(path string, cut bool) (line string, err error) {
@@ -178,6 +190,13 @@ func repair(path string, cut bool) (line string, err error) {
 	rep, err := flv.Scan(f)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, unread(err))
+	}
+	switch {
+	case rep.Frames > 0:
+	case rep.Damage != nil:
+		return "", fmt.Errorf("%s: damaged behind byte %d (%v), and %s: nothing was changed", path, rep.Size, rep.Damage, noneBefore)
+	default:
+		return "", fmt.Errorf("%s: %s: nothing was changed", path, noFrame)
 	}
 	if !cut {
 		switch at, err := rep.GoesOn(f); {
@@ -249,23 +268,24 @@ const maxNumbers = 1 << 16
 func rename(path string) (to string, err error) {
 	want := strings.TrimSuffix(path, tmp)
 	ext := filepath.Ext(want)
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
 	for n := range maxNumbers {
 		to = want
 		if n > 0 {
 			to = strings.TrimSuffix(want, ext) + "-" + strconv.Itoa(n) + ext
 		}
-		err := unix.Renameat2(unix.AT_FDCWD, path, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+		err := dvr.RenameNew(root, filepath.Base(path), filepath.Base(to))
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		if err != nil {
 			return "", &os.LinkError{Op: "rename", Old: path, New: to, Err: err}
 		}
-		folder, err := os.Open(filepath.Dir(path))
-		if err != nil {
-			return "", err
-		}
-		return to, errors.Join(folder.Sync(), folder.Close())
+		return to, nil
 	}
 	return "", fmt.Errorf("%s: no free name", want)
 }

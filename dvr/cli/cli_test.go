@@ -172,6 +172,77 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestNothingRecorded: a file without any frame is not whole, and is not made a
+// recording.
+func TestNothingRecorded(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const before = "damaged behind byte "
+	for name, c := range map[string]struct {
+		content    []byte
+		say, wrong string
+	}{
+		"header.flv":   {flv.AppendHeader(nil, true, true), "no frame is in it", ""},
+		"left.flv.tmp": {growing(0), "no frame is in it", ""},
+		"torn.flv.tmp": {growing(0)[:100], before, ", and no frame is in front of that"},
+		"hole.flv.tmp": {append(append(flv.AppendHeader(nil, true, true), make([]byte, 100)...), growing(9)[flv.HeaderSize:]...), before, ", and no frame is in front of that"},
+	} {
+		write(t, name, c.content)
+		for _, args := range [][]string{{"check", name}, {"repair", name}, {"repair", "--cut", name}} {
+			code, out, diag := run(args...)
+			if text := out + diag; code != 1 || !strings.Contains(text, name+": "+c.say) || !strings.Contains(text, c.wrong) ||
+				strings.Contains(text, "repair writes") || strings.Contains(text, "with --cut") || args[0] == "repair" && !strings.Contains(diag, ": nothing was changed") {
+				t.Errorf("%q: %d, %s%s", args, code, out, diag)
+			}
+		}
+		if b, err := os.ReadFile(name); !bytes.Equal(b, c.content) {
+			t.Errorf("%s was changed: %v", name, err)
+		}
+	}
+}
+
+// TestRemedy: repair is a remedy only for what it can write.
+func TestRemedy(t *testing.T) {
+	t.Chdir(t.TempDir())
+	b := flv.AppendHeader(nil, false, true)
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: append([]byte("\x02\x00\x0aonMetaData\x08\x00\x00\x00\x01\x00\x08duration\x00"), make([]byte, 8+3)...)})
+	b[len(b)-flv.TagTrailer-1] = 9 // its end
+	write(t, "x.flv", append(b, growing(3)[len(growing(0)):]...))
+	for i, c := range []struct{ command, say string }{
+		{"check", "x.flv: whole, but its metadata does not tell duration and size (repair writes them)"}, {"repair", "x.flv: repaired; "},
+		{"check", "x.flv: whole; "}, {"repair", "x.flv: whole, nothing to do; "},
+	} {
+		if code, out, diag := run(c.command, "x.flv"); code != 0 || !strings.HasPrefix(out, c.say) {
+			t.Errorf("%d %s: %d, %s%s", i, c.command, code, out, diag)
+		}
+	}
+}
+
+// TestRenameUnknown: where the file system cannot rename without replacing, a
+// leftover still gets its name, and nothing is replaced. That call fails in a
+// process of its own under strace.
+func TestRenameUnknown(t *testing.T) {
+	if dir := os.Getenv("DVR_TEST_RENAME"); dir != "" {
+		t.Chdir(dir)
+		if code, out, diag := run("repair", "x.flv.tmp"); code != 0 || !strings.Contains(out, ", now x-1.flv;") {
+			t.Errorf("%d, %s%s", code, out, diag)
+		}
+		return
+	}
+	dir := t.TempDir()
+	write(t, dir+"/x.flv.tmp", growing(3))
+	write(t, dir+"/x.flv", []byte("an earlier recording"))
+	cmd := exec.Command("strace", "-f", "-qq", "-o", dir+"/strace.log", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL",
+		os.Args[0], "-test.run=^TestRenameUnknown$")
+	cmd.Env = append(os.Environ(), "DVR_TEST_RENAME="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	earlier, err := os.ReadFile(dir + "/x.flv")
+	if log, _ := os.ReadFile(dir + "/strace.log"); err != nil || string(earlier) != "an earlier recording" || !bytes.Contains(log, []byte("INJECTED")) {
+		t.Errorf("%v, %q\n%s", err, earlier, log)
+	}
+}
+
 // TestOtherPrograms: files that ffmpeg and flvmeta have completed are whole, cut
 // ones are not; what has no index of another program comes out whole.
 func TestOtherPrograms(t *testing.T) {
