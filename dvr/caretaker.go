@@ -2,6 +2,7 @@ package dvr
 
 import (
 	"errors"
+	"path/filepath"
 	"time"
 
 	"srs/hook"
@@ -29,7 +30,8 @@ func (r *Recorder) care() {
 	tick := time.NewTicker(careEvery)
 	defer tick.Stop()
 	hung := map[string]bool{}
-	for mended := time.Now(); ; {
+	mended := time.Now()
+	for looked := mended; ; {
 		spare.fill()
 		select {
 		case <-r.closing:
@@ -40,6 +42,10 @@ func (r *Recorder) care() {
 				mended = now
 				r.mendAgain()
 				r.rememberAgain()
+			}
+			if now.Sub(looked) >= lookEvery {
+				looked = now
+				r.lookAgain()
 			}
 			r.tellHung(hung)
 		}
@@ -87,10 +93,16 @@ func (r *Recorder) disown(c claim) {
 	delete(r.owned, markName{c.dir, c.name()})
 }
 
-func (r *Recorder) owns(c claim) bool {
+// ownUnowned is own unless that was done already.
+func (r *Recorder) ownUnowned(c claim) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.owned[markName{c.dir, c.name()}]
+	name := markName{c.dir, c.name()}
+	if r.owned[name] {
+		return false
+	}
+	r.owned[name] = true
+	return true
 }
 
 // announce tells of a file, and has its mark removed some time later.
@@ -123,7 +135,19 @@ func (r *Recorder) mendLater(u unmended) {
 	defer r.mu.Unlock()
 	if len(r.unmended) < maxUnmended {
 		r.unmended = append(r.unmended, u)
+		if u.known != nil {
+			r.promised[u.path()] = true
+		}
 	}
+}
+
+func (u *unmended) path() string { return filepath.Join(u.pattern.dir, u.name) }
+
+// isPromised says whether a file is to be completed by those who know what it is.
+func (r *Recorder) isPromised(p *pattern, name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.promised[filepath.Join(p.dir, name)]
 }
 
 // mendAgain tries those that are due.
@@ -138,6 +162,10 @@ func (r *Recorder) mendAgain() {
 			r.mendLater(u)
 		case err != nil && u.known != nil:
 			r.mendLater(u)
+		default:
+			r.mu.Lock()
+			delete(r.promised, u.path())
+			r.mu.Unlock()
 		}
 	})
 }

@@ -51,6 +51,7 @@ func (r *Recorder) repairAll() {
 	}
 	// Where all has been done it is remembered when something is recorded.
 	still := slices.DeleteFunc(before, func(o origin) bool { return len(addPattern(undone, r.patternOf(o))) > len(undone) })
+	r.tellAway(still)
 	if err := r.origins.keep(still, r.closing); err != nil && !errors.Is(err, errStopped) {
 		r.Log.Warn("former places of recordings are not forgotten", "path", r.origins.file, "error", err.Error())
 	}
@@ -98,37 +99,62 @@ func (r *Recorder) repairEach(list []pattern, others *repairs) *repairs {
 					return
 				}
 			}
-			<-r.tend(chore{dir, repairing}, func(alive func()) { r.repairDir(s, list, alive) })
+			looks := lookoutsOf(list)
+			if r.repairing(dir, func(alive func()) { r.repairDir(s, looks, alive) }) {
+				r.lookFrom(dir, looks)
+			}
 		})
 	}
 	return s
 }
 
+// repairing has a directory repaired, when nobody else is about it, and says
+// whether it came to that.
+func (r *Recorder) repairing(dir string, work func(alive func())) bool {
+	for {
+		if over := r.tend(chore{dir, repairing}, work); over != nil {
+			<-over
+			return true
+		}
+		select {
+		case <-time.After(careEvery):
+		case <-r.closing:
+			return false
+		}
+	}
+}
+
 // repairDir repairs what the patterns of a directory find.
-func (r *Recorder) repairDir(s *repairs, list []pattern, alive func()) {
+func (r *Recorder) repairDir(s *repairs, list []*lookout, alive func()) {
 	begun, n := time.Now(), 0
-	for _, p := range list {
+	for _, l := range list {
+		p := l.pattern
 		p.alive = alive
-		all, err := r.repairBelow(&p, &n)
+		all, err := r.repairBelow(l, &p, &n)
 		if !all || err != nil {
 			s.mu.Lock()
 			s.undone = append(s.undone, p)
 			s.mu.Unlock()
 		}
-		if err != nil && !errors.Is(err, errStopped) {
+		if err != nil && !errors.Is(err, errStopped) && l.fails(err) {
 			r.Log.Error("leftovers cannot be looked for", "path", p.root, "error", err.Error())
 		}
 	}
 	if n > 0 {
-		r.Log.Info("leftovers looked at", "path", list[0].root, "files", n, "took", time.Since(begun).Round(time.Millisecond).String())
+		r.Log.Info("leftovers looked at", "path", list[0].pattern.root, "files", n, "took", time.Since(begun).Round(time.Millisecond).String())
 	}
 }
 
-// repairBelow does so for one pattern, counting files. It says whether nothing is
-// left to be done: all was repaired, and the place is there.
-func (r *Recorder) repairBelow(p *pattern, n *int) (all bool, err error) {
-	if _, err := os.Stat(p.dir); err != nil {
+// repairBelow does so for one pattern, counting files, unless that directory has
+// been looked into. It says whether nothing is left to be done: all was repaired,
+// and the place is there.
+func (r *Recorder) repairBelow(l *lookout, p *pattern, n *int) (all bool, err error) {
+	fresh, err := l.look()
+	if err != nil {
 		return false, ignore(err, fs.ErrNotExist) // a disk that is not mounted, perhaps
+	}
+	if !fresh {
+		return true, nil
 	}
 	all = true
 	err = p.walk([]string{tmp, done}, func(f found) error {
@@ -136,6 +162,9 @@ func (r *Recorder) repairBelow(p *pattern, n *int) (all bool, err error) {
 		case <-r.closing:
 			return errStopped
 		default:
+		}
+		if f.suffix == tmp && r.isPromised(p, f.name) {
+			return nil
 		}
 		*n++
 		if f.suffix == done {
@@ -165,14 +194,18 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	var to place
 	var m mark
 	var err error
+	fresh := r.ownUnowned(c)
 	r.disk(p.dir, func() { rep, m, to, err = r.repair(c, p, known) })
+	if fresh && to.name == "" {
+		r.disown(c)
+	}
 	log := r.Log.With("vhost", m.Vhost, "app", m.App, "stream", m.Stream)
 	switch {
 	case known != nil && errors.Is(err, fs.ErrNotExist):
 		return r.missing(c, p, *known)
-	case known == nil && (errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist)), errors.Is(err, errStopped):
+	case known == nil && (errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist)):
 		return nil
-	case errors.Is(err, errForeign):
+	case errors.Is(err, errForeign), errors.Is(err, errStopped):
 		return err
 	case err != nil && to.name == "":
 		if known == nil { // else it has been said already
@@ -280,7 +313,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 // may have got lost with the server.
 func (r *Recorder) announceAgain(p *pattern, name string) {
 	c := claim{dir: p.dir, want: place{p.root, name}}
-	if r.owns(c) {
+	if !r.ownUnowned(c) {
 		return
 	}
 	var m mark
@@ -298,6 +331,7 @@ func (r *Recorder) announceAgain(p *pattern, name string) {
 		r.announce(c, m.event(r.Cwd, to))
 	default:
 		r.disk(p.dir, c.unmarkStale)
+		r.disown(c)
 	}
 }
 

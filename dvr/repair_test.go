@@ -284,20 +284,20 @@ func TestCompletedWhenBack(t *testing.T) {
 			f.send(key(0), inter(40))
 			time.Sleep(time.Second)
 			synctest.Wait()
-			dir := s.cwd + "/rec/live"
-			if err := errors.Join(os.Rename(dir, dir+".away"), os.Symlink(dir+".away", dir)); err != nil {
+			dir, away := s.cwd+"/rec/live", s.cwd+"/away/live"
+			if err := errors.Join(os.Rename(s.cwd+"/rec", s.cwd+"/away"), os.MkdirAll(s.cwd+"/rec", 0o755), os.Symlink(away, dir)); err != nil {
 				t.Fatal(err)
 			}
 			f.unpublish()
-			if err := os.Remove(dir); err != nil {
+			if err := os.RemoveAll(s.cwd + "/rec"); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(10 * retryAfter)
+			time.Sleep(2*lookEvery - 1500*time.Millisecond) // both look next time
 			synctest.Wait()
 			if ev := s.events(); len(ev) != 0 {
 				t.Fatalf("%s: %+v", name, ev)
 			}
-			if err := errors.Join(c.meanwhile(dir+".away"), os.Rename(dir+".away", dir)); err != nil {
+			if err := errors.Join(c.meanwhile(away), os.Rename(s.cwd+"/away", s.cwd+"/rec")); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * retryAfter)
