@@ -20,9 +20,9 @@
 // recording.go and plan.go, at which time in clock.go, what becomes of it in
 // outcome.go; file.go has the bytes, together.go how they reach the disk, path.go
 // the names, repair.go what becomes of files that a crash has left, lookout.go of
-// those on a disk that is mounted later, mark.go what keeps an announcement from getting lost, origins.go where former configurations
-// recorded to, and store.go is the only place that touches the directories of
-// recordings.
+// those on a disk that is mounted later, mark.go what keeps an announcement from
+// getting lost, origins.go where former configurations recorded to, and store.go is
+// the only place that touches the directories of recordings.
 package dvr
 
 import (
