@@ -2,6 +2,7 @@ package dvr
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 const (
 	careEvery   = time.Second
 	markHold    = time.Second // a mark stays behind its on_dvr, until that is in the journal
-	maxUnmended = 10_000      // files that wait for their next try; the others wait for the next start
+	maxUnmended = 10_000      // files that wait for their next try, likewise marks; the others wait for the next start
 )
 
 // Start begins what is done beside the recordings, until Close: files that a
@@ -58,7 +59,7 @@ func (r *Recorder) care() {
 func (r *Recorder) Settle() {
 	enough := time.NewTimer(closeGrace)
 	defer enough.Stop()
-	for _, done := range r.unmark(time.Now()) {
+	for _, done := range r.unmark(time.Now().Add(retryAfter)) {
 		select {
 		case <-done:
 		case <-enough.C:
@@ -71,9 +72,23 @@ func (r *Recorder) Settle() {
 func (r *Recorder) unmark(before time.Time) (under []<-chan struct{}) {
 	due := func(m pendingMark) (string, bool) { return m.claim.dir, !m.at.After(before) }
 	return each(r, unmarking, &r.marks, due, func(m pendingMark, _ func()) {
-		r.disk(m.claim.dir, m.claim.unmark)
-		r.disown(m.claim)
+		var err error
+		r.disk(m.claim.dir, func() { err = m.claim.unmark() })
+		if ignore(err, fs.ErrNotExist) == nil || !r.unmarkLater(pendingMark{m.claim, time.Now().Add(retryAfter - markHold)}) {
+			r.disown(m.claim)
+		}
 	})
+}
+
+// unmarkLater has a mark removed some time later, if not too many wait for that.
+func (r *Recorder) unmarkLater(m pendingMark) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.marks) >= maxUnmended {
+		return false
+	}
+	r.marks = append(r.marks, m)
+	return true
 }
 
 // A markName is where a mark is.

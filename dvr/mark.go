@@ -129,10 +129,10 @@ func (c claim) marked() (m mark, to place) {
 	return m, place{}
 }
 
-// unmark removes the claim's mark. What cannot be removed is announced once more
-// by the next start.
-func (c claim) unmark() {
-	c.within(func(root *os.Root) error { return root.Remove(c.name() + done) })
+// unmark removes the claim's mark. What is never removed is announced once more by
+// the next start.
+func (c claim) unmark() error {
+	return c.within(func(root *os.Root) error { return root.Remove(c.name() + done) })
 }
 
 // unmarkStale removes a mark that belongs to no file any more.
