@@ -159,25 +159,36 @@ func (f *recovery) settle(seq uint64) {
 }
 
 // recoverLocked queues what was found, in its order: notices, then the ends that
-// nobody has told, of each client the last begin first. Gates of the streams
-// concerned wait for them, on_close included.
+// nobody has told, of each client the last begin first. Gates of a stream wait
+// for its own, and those of a client's last stream for its on_close, which is
+// behind its other ends.
 func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
-	streams := make(map[uint64]streamKey) // by client: what it published or played
-	for _, b := range f.begins {
-		if b.Event.Action != OnConnect {
-			streams[b.Event.ClientID] = b.Event.streamKey()
+	type last struct {
+		seq    uint64
+		stream streamKey
+	}
+	latest := make(map[uint64]last) // by client: what it published or played last
+	note := func(seq, client uint64, a Action, s streamKey) {
+		if a.ofStream() && a != OnDVR && seq >= latest[client].seq {
+			latest[client] = last{seq, s}
 		}
 	}
-	for _, n := range f.notices {
-		if n.Action == OnUnpublish || n.Action == OnStop {
-			streams[n.Client] = n.Stream
-		}
+	for seq, b := range f.begins {
+		note(seq, b.Event.ClientID, b.Event.Action, b.Event.streamKey())
 	}
-	await := func(a Action, client uint64) (k endKey) {
-		if s, ok := streams[client]; ok && a != OnDVR {
-			k = endKey{e.hash(s), true}
+	for seq, n := range f.notices {
+		note(seq, n.Client, n.Action, n.Stream)
+	}
+	await := func(a Action, client uint64, s streamKey) endKey {
+		switch l, ok := latest[client]; {
+		case a == OnDVR:
+			return endKey{}
+		case a.ofStream():
+			return endKey{e.hash(s), true}
+		case ok:
+			return endKey{e.hash(l.stream), true}
 		}
-		return k
+		return endKey{}
 	}
 	for _, seq := range slices.Sorted(maps.Keys(f.notices)) {
 		n := f.notices[seq]
@@ -189,7 +200,7 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 		e.journal.Hold(n.place)
 		ep := e.endpointLocked(e.targetLocked(n.URL).key)
 		it.lane = e.laneLocked(ep, n.Stream.vhost, e.rulesOf(n.Stream.vhost, nil))
-		e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), await(n.Action, n.Client))
+		e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), await(n.Action, n.Client, n.Stream))
 		waiting++
 	}
 	begins := slices.SortedFunc(maps.Values(f.begins), func(a, b *foundBegin) int {
@@ -214,7 +225,7 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 		missing++
 		e.queueLocked(notice{
 			ev: &ev, id: endID(fb.ID), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString),
-			urls: urls, rules: rules, begin: b, await: await(ev.Action, ev.ClientID),
+			urls: urls, rules: rules, begin: b, await: await(ev.Action, ev.ClientID, ev.streamKey()),
 		})
 	}
 	for _, ep := range e.endpoints {
