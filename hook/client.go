@@ -15,14 +15,16 @@ type Client struct {
 
 	// Guarded by engine.mu.
 	begun map[Action]*begin // what was accepted, by the action of its end
-	left  bool
+	left  time.Time         // zero: not
 }
 
 // Leave notes that the client is gone, also while a gate is pending.
 func (c *Client) Leave() {
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
-	c.left = true
+	if c.left.IsZero() {
+		c.left = time.Now()
+	}
 }
 
 // endOf names the end of a begin.
@@ -115,7 +117,7 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 	var yes []string // keys of endpoints
 	for _, t := range targets {
 		url = t.masked
-		r := e.ask(ctx, t, ev, b, body)
+		r := c.ask(ctx, t, ev, b, body)
 		switch {
 		case r == nil:
 			yes = append(yes, t.key)
@@ -140,7 +142,7 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 	case refusal == nil:
 		count.Accepted++
 		c.rememberLocked(ev.Action, b)
-	case refusal.owed(c.left):
+	case refusal.owed(!c.left.IsZero()):
 		refusal.Owed = true
 		count.Refused++
 		c.rememberLocked(ev.Action, b)
@@ -172,8 +174,8 @@ func (e *Engine) takeBackLocked(ev *Event, b *begin, yes []string, reason string
 
 // ask puts one gate to one endpoint: the client's turn, the stream's turn, a
 // place among the gates, the call.
-func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body []byte) (r *Refusal) {
-	started := time.Now()
+func (c *Client) ask(ctx context.Context, t *target, ev *Event, b *begin, body []byte) (r *Refusal) {
+	e, started := c.engine, time.Now()
 	place := &item{turn: make(chan struct{})}
 	e.mu.Lock()
 	ep := e.endpointLocked(t.key)
@@ -241,12 +243,12 @@ func (e *Engine) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	if !called {
 		return &Refusal{Reason: ReasonBreaker}
 	}
-	return e.askNow(ctx, ep, t, b, body)
+	return c.askNow(ctx, ep, t, b, body)
 }
 
 // askNow makes the call of a gate and finds the verdict.
-func (e *Engine) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, body []byte) *Refusal {
-	started := time.Now()
+func (c *Client) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, body []byte) *Refusal {
+	e, started := c.engine, time.Now()
 	a, r := e.call(ctx, t, b.rules, b.id, body)
 	failed := r != nil && a.status == 0
 	switch {
@@ -257,10 +259,13 @@ func (e *Engine) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, 
 			r = s // the status alone decides
 		}
 	}
-	if r == nil || !failed {
+	switch {
+	case !failed:
 		e.heard(ep, true, nil)
-	} else if r.Reason != ReasonCanceled && r.Reason != ReasonClosed && t.err == nil &&
-		!r.ofVhost(b.rules) && !rushed(r, b.rules, time.Since(started)) {
+	case t.err != nil, r.Reason == ReasonClosed, rushed(r, b.rules, time.Since(started)):
+	case r.Reason == ReasonCanceled:
+		e.gaveUp(ep, c, r, started)
+	case !r.ofVhost(b.rules):
 		e.heard(ep, false, r)
 	}
 	if r != nil {

@@ -17,6 +17,7 @@ type endpoint struct {
 	gateBreaker breaker           // of gates: no answer to them, or no connection at all
 	breaker     breaker           // of notices: no answer to any call
 	throttle    breaker           // of notices: the answer is "later"
+	answered    time.Time         // to any call, the last time
 	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker is open
 	lines       map[uint64]*line  // of clients and recordings
 	lanes       map[string]*lane  // of notices, by vhost
@@ -123,6 +124,7 @@ func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refu
 		}
 		return ""
 	}
+	ep.answered = now
 	if (gate || ahead) && ep.breaker.open && !ep.gateBreaker.open {
 		ep.gateBreaker.worked()
 		return "" // notices have a trial of their own
@@ -183,6 +185,30 @@ func (e *Engine) ownLocked(l *lane, failed bool) (text string) {
 func (e *Engine) heard(ep *endpoint, answered bool, why *Refusal) {
 	e.mu.Lock()
 	text := e.heardLocked(ep, true, false, answered, why)
+	e.mu.Unlock()
+	e.logEndpoint(ep, text, why)
+}
+
+// patience is how long a client must have waited for a call's answer before its
+// giving up counts as a failure of the endpoint: less than clients usually wait,
+// more than endpoints usually take. One that connects and goes at once says
+// nothing of the endpoint.
+const patience = 2 * time.Second
+
+// gaveUp notes that a client gave up before there was an answer to a call of its
+// gate, unless the endpoint has answered another meanwhile. Else one that hangs
+// would never be found out where all clients have less patience than the timeout.
+func (e *Engine) gaveUp(ep *endpoint, c *Client, why *Refusal, sent time.Time) {
+	e.mu.Lock()
+	gone := time.Now()
+	if !c.left.IsZero() { // its calls have had a grace since
+		gone = c.left
+	}
+	text := ""
+	if waited := gone.Sub(sent); waited >= patience && ep.answered.Before(sent) {
+		why.Detail = "no answer while the client waited, " + waited.Round(100*time.Millisecond).String()
+		text = e.heardLocked(ep, true, false, false, why)
+	}
 	e.mu.Unlock()
 	e.logEndpoint(ep, text, why)
 }
