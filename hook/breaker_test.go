@@ -69,33 +69,7 @@ func TestNoCallTakesNoTime(t *testing.T) {
 	})
 }
 
-// One vhost's short timeout is not held against the others of its endpoint.
-func TestShortTimeoutIsOfVhost(t *testing.T) {
-	h := func(w http.ResponseWriter, r *http.Request, c call) {
-		pause(r, 800*time.Millisecond)
-		io.WriteString(w, "0")
-	}
-	short, usual := all("http://h/"), all("http://h/")
-	short.Timeout = 600 * time.Millisecond
-	rules := func(vhost string) (*Rules, bool) {
-		if vhost == "short" {
-			return short, true
-		}
-		return usual, true
-	}
-	bubble(t, Options{Rules: rules}, h, func(t *testing.T, e *Engine) {
-		for i := range uint64(2 * breakerFails) {
-			ev := event(OnPlay, i, "s")
-			ev.Vhost = "short"
-			wantReason(t, e.Client().Ask(t.Context(), ev), ReasonTimeout)
-		}
-		if err := e.Client().Ask(t.Context(), event(OnPlay, 1000, "s")); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// Nor is a certificate that one vhost does not accept.
+// What one vhost does not accept is not held against the others of its endpoint.
 func TestTLSIsOfVhost(t *testing.T) {
 	rules := &Rules{}
 	for _, c := range []struct {

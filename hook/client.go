@@ -179,7 +179,8 @@ func (c *Client) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	place := &item{turn: make(chan struct{})}
 	e.mu.Lock()
 	ep := e.endpointLocked(t.key)
-	if ep.gateBreaker.shut(started) {
+	waits := ep.lines[ev.ClientID] != nil // for what cannot be told either
+	if ep.shutLocked(ev.Vhost, b.rules, started) || waits && ep.ownLocked(ev.Vhost, b.rules).open {
 		ep.tallies[ev.Action.index()].count(Undecided)
 		e.mu.Unlock()
 		return &Refusal{Reason: ReasonBreaker}
@@ -218,7 +219,7 @@ func (c *Client) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		e.mu.Unlock()
 		return r
 	}
-	if r := e.awaitEnds(ctx, ep, ev); r != nil {
+	if r := e.awaitEnds(ctx, ep, ev, b.rules); r != nil {
 		return r
 	}
 	e.mu.Lock()
@@ -238,16 +239,16 @@ func (c *Client) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 	}
 	e.intend(ctx, b, ev, true)
 	e.mu.Lock()
-	called = ep.gateBreaker.admit(time.Now())
+	called = ep.admitLocked(ev.Vhost, b.rules, time.Now())
 	e.mu.Unlock()
 	if !called {
 		return &Refusal{Reason: ReasonBreaker}
 	}
-	return c.askNow(ctx, ep, t, b, body)
+	return c.askNow(ctx, ep, t, ev, b, body)
 }
 
 // askNow makes the call of a gate and finds the verdict.
-func (c *Client) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, body []byte) *Refusal {
+func (c *Client) askNow(ctx context.Context, ep *endpoint, t *target, ev *Event, b *begin, body []byte) *Refusal {
 	e, started := c.engine, time.Now()
 	a, r := e.call(ctx, t, b.rules, b.id, body)
 	failed := r != nil && a.status == 0
@@ -261,12 +262,12 @@ func (c *Client) askNow(ctx context.Context, ep *endpoint, t *target, b *begin, 
 	}
 	switch {
 	case !failed:
-		e.heard(ep, true, nil)
+		e.heard(ep, ev.Vhost, b.rules, true, nil)
 	case t.err != nil, r.Reason == ReasonClosed, rushed(r, b.rules, time.Since(started)):
 	case r.Reason == ReasonCanceled:
 		e.gaveUp(ep, c, r, started)
-	case !r.ofVhost(b.rules):
-		e.heard(ep, false, r)
+	default:
+		e.heard(ep, ev.Vhost, b.rules, false, r)
 	}
 	if r != nil {
 		r.Sent = r.Reason != ReasonRefused && r.Reason != ReasonTLS

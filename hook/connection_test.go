@@ -62,17 +62,8 @@ func TestTLSWithoutOurCertificate(t *testing.T) {
 		srv.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: version, MaxVersion: version}
 		srv.StartTLS()
 		defer srv.Close()
-		ca := t.TempDir() + "/ca.pem"
-		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
-		if err := os.WriteFile(ca, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		options, err := LoadTLS(ca, "", "", "example.com")
-		if err != nil {
-			t.Fatal(err)
-		}
 		rules := all(srv.URL)
-		rules.TLS = options
+		rules.TLS = trusting(t, srv)
 		e := testEngine(t, rules)
 		for range 5 { // an alert may be overtaken by the end of the connection
 			err := e.Client().Ask(t.Context(), event(OnPublish, 1, "s"))
@@ -82,6 +73,20 @@ func TestTLSWithoutOurCertificate(t *testing.T) {
 			}
 		}
 	}
+}
+
+// trusting returns options for a test's https endpoint.
+func trusting(t testing.TB, srv *httptest.Server) *TLS {
+	ca := t.TempDir() + "/ca.pem"
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	if err := os.WriteFile(ca, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	options, err := LoadTLS(ca, "", "", "example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return options
 }
 
 // HK-17: the endpoint closes a kept connection, in order or hard, even after it

@@ -67,7 +67,7 @@ func (ep *endpoint) endHeardLocked(it *item) {
 // a stream: before on_publish that of its last publish, before both those of
 // what a killed server left. They are moved ahead of other notices, and past the
 // breakers of those.
-func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusal {
+func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event, rules *Rules) *Refusal {
 	if ev.Action == OnConnect {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event) *Refusa
 			e.mu.Unlock()
 			continue
 		}
-		if ep.gateBreaker.shut(time.Now()) {
+		if ep.gateBreaker.shut(time.Now()) || ep.ownLocked(ev.Vhost, rules).open {
 			e.mu.Unlock()
 			return &Refusal{Reason: ReasonBreaker}
 		}
@@ -135,7 +135,7 @@ func (c *Client) AwaitEnds(ctx context.Context, ev Event) error {
 		t := e.targetLocked(raw)
 		ep := e.endpointLocked(t.key)
 		e.mu.Unlock()
-		r := e.awaitEnds(ctx, ep, &ev)
+		r := e.awaitEnds(ctx, ep, &ev, rules)
 		if r != nil && !(r.Undecided() && rules.AllowOnFail) {
 			r.Action, r.URL = ev.Action, t.masked
 			return r

@@ -17,6 +17,7 @@ type endpoint struct {
 	gateBreaker breaker           // of gates: no answer to them, or no connection at all
 	breaker     breaker           // of notices: no answer to any call
 	throttle    breaker           // of notices: the answer is "later"
+	own         map[string]*own   // of gates, by vhost: those that have failed
 	answered    time.Time         // to any call, the last time
 	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker is open
 	lines       map[uint64]*line  // of clients and recordings
@@ -54,7 +55,7 @@ func (e *Engine) endpointLocked(key string) *endpoint {
 	ep = &endpoint{
 		key: key, gateFailing: make(chan struct{}), lines: make(map[uint64]*line),
 		lanes: make(map[string]*lane), gates: make(map[string]*gates), ends: make(map[endKey]ending),
-		waits: make(map[endKey]*wait),
+		waits: make(map[endKey]*wait), own: make(map[string]*own),
 	}
 	e.endpoints[key] = ep
 	return ep
@@ -179,14 +180,6 @@ func (e *Engine) ownLocked(l *lane, failed bool) (text string) {
 		return "http hook endpoint can be called as the vhost says again"
 	}
 	return ""
-}
-
-// heard notes how the call of a gate went.
-func (e *Engine) heard(ep *endpoint, answered bool, why *Refusal) {
-	e.mu.Lock()
-	text := e.heardLocked(ep, true, false, answered, why)
-	e.mu.Unlock()
-	e.logEndpoint(ep, text, why)
 }
 
 // patience is how long a client must have waited for a call's answer before its

@@ -83,6 +83,7 @@ type EndpointStats struct {
 	BreakerOpen bool          // gates are decided without it
 	Unanswered  bool          // it does not answer notices: they wait
 	Throttled   bool          // it answers notices with "later": they wait
+	GateVhosts  int           // whose own rules fail at it: their gates are decided without it
 	Vhosts      int           // whose own rules fail at it: their notices wait
 	Running     int           // calls under way
 	WaitingGate int           // gates that wait for a worker
@@ -103,8 +104,11 @@ type EventStats struct {
 // Args are the numbers as a log line shows them.
 func (s *EndpointStats) Args() []any {
 	breaker, notices := "closed", "sent"
-	if s.BreakerOpen {
+	switch {
+	case s.BreakerOpen:
 		breaker = "open"
+	case s.GateVhosts > 0:
+		breaker = "vhost_fails"
 	}
 	switch {
 	case s.Unanswered:
@@ -168,6 +172,11 @@ func (e *Engine) Endpoints() []EndpointStats {
 		}
 		if ep.oldest != nil {
 			s.Oldest = now.Sub(time.UnixMilli(ep.oldest.told))
+		}
+		for _, o := range ep.own {
+			if o.open {
+				s.GateVhosts++
+			}
 		}
 		for _, l := range ep.lanes {
 			s.Running += l.running
