@@ -199,7 +199,7 @@ func (c *Client) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		case r == nil:
 		case r.Undecided():
 			o = Undecided
-		case r.Reason == ReasonCanceled, r.Reason == ReasonClosed:
+		case r.Reason == ReasonCanceled, r.Reason == ReasonClosed, r.Reason == ReasonPending:
 			o = Undecided
 		default:
 			o = Denied

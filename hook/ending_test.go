@@ -120,6 +120,9 @@ func TestEndHangs(t *testing.T) {
 				t.Errorf("%d: took %v", i, took)
 			}
 		}
+		if ev := e.Endpoints()[0].Events[0]; ev.Action != OnPublish || ev.Count(Denied) != 0 || ev.Count(Undecided) != 20 {
+			t.Errorf("an endpoint that was not asked has denied: %v", ev.Args())
+		}
 		allow := *r
 		allow.AllowOnFail = true
 		now.Store(&allow)

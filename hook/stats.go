@@ -16,7 +16,7 @@ type Outcome uint8
 const (
 	Accepted  Outcome = iota // yes
 	Denied                   // no
-	Undecided                // no answer that decides: refused, unless on_fail allows
+	Undecided                // no answer that decides, or not asked
 	Delivered                // the endpoint took the notice
 	Objected                 // it took it, with an answer that would refuse a gate
 	Retried                  // it did not take it; there is another try
