@@ -151,7 +151,7 @@ func (e *Engine) rulesOf(vhost string, last *Rules) *Rules {
 	case r != nil:
 		return r
 	}
-	return &Rules{}
+	return &Rules{gone: true}
 }
 
 func (e *Engine) hash(s streamKey) uint64 { return maphash.Comparable(e.seed, s) }

@@ -175,6 +175,8 @@ func (e *Engine) deliver(ln *line) {
 	a, refusal := e.call(ctx, t, rules, rec.ID, rec.Body)
 	took := time.Since(started)
 	done := a.took() && (refusal == nil || refusal.Reason == ReasonTooBig) // a body over the bound changes nothing
+	unsigned := done && rules.unsigned(a.status, rec.At)
+	done = done && !unsigned
 	if refusal == nil {
 		refusal = a.verdict()
 	}
@@ -189,10 +191,10 @@ func (e *Engine) deliver(ln *line) {
 		if !ofVhost {
 			change = e.heardLocked(ep, false, ln.ahead, answered, refusal)
 		}
-		if ofVhost || answered && !(ln.ahead && it.lane.breaker.open) {
-			own = e.ownLocked(it.lane, ofVhost)
+		if ofVhost || unsigned || answered && !(ln.ahead && it.lane.breaker.open) {
+			own = e.ownLocked(it.lane, ofVhost || unsigned)
 		}
-		if a.status != 0 && !(done && ln.ahead && ep.throttle.open) {
+		if a.status != 0 && !unsigned && !(done && ln.ahead && ep.throttle.open) {
 			throttled = e.laterLocked(ep, done, a.retryAfter)
 		}
 	}
@@ -226,7 +228,7 @@ func (e *Engine) deliver(ln *line) {
 	e.logNotice(rec, t, done, t.err != nil || rules.NoRetry, tries, refusal, took)
 	e.logEndpoint(ep, change, notNil(refusal, a.status == 0))
 	e.logEndpoint(ep, throttled, notNil(refusal, !done))
-	e.logEndpoint(ep, own, notNil(refusal, a.status == 0), "vhost", clip(rec.Stream.vhost))
+	e.logEndpoint(ep, own, notNil(refusal, a.status == 0 || unsigned), "vhost", clip(rec.Stream.vhost))
 	drained.log(e.log, ep.key)
 }
 

@@ -82,6 +82,10 @@ func (e *Engine) takeUp(found *recovery, id string) {
 	}
 	waiting, missing := e.recoverLocked(found)
 	e.mu.Unlock()
+	for at, count := range found.gone {
+		e.log.Warn("http hook events wait of a vhost that is not in the configuration any more: its secret and its certificates are not known, they are sent without; "+
+			"what the endpoint answers with 401 or 403 waits a day for the vhost to be back", "vhost", clip(at.vhost), "endpoint", at.endpoint, "count", count)
+	}
 	if waiting+missing+found.damaged > 0 {
 		e.log.Info("http hook events of the last run are taken up", "dir", e.dir, "not_delivered", waiting, "missing_ends", missing, "unreadable", found.damaged)
 	}
@@ -93,6 +97,18 @@ type recovery struct {
 	notices map[uint64]*foundNotice
 	done    map[uint64]bool // of notices not seen yet: the file before was lost
 	damaged int
+	gone    map[goneAt]int // events, of vhosts that are not there any more
+}
+
+// A goneAt is a vhost that is gone and an endpoint that hears of it.
+type goneAt struct{ vhost, endpoint string }
+
+// orphan counts an event of a vhost that is gone.
+func (f *recovery) orphan(vhost, endpoint string) {
+	if f.gone == nil {
+		f.gone = make(map[goneAt]int)
+	}
+	f.gone[goneAt{vhost, endpoint}]++
 }
 
 type foundBegin struct {
@@ -199,7 +215,11 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 		}
 		e.journal.Hold(n.place)
 		ep := e.endpointLocked(e.targetLocked(n.URL).key)
-		it.lane = e.laneLocked(ep, n.Stream.vhost, e.rulesOf(n.Stream.vhost, nil))
+		rules := e.rulesOf(n.Stream.vhost, nil)
+		if rules.gone {
+			f.orphan(n.Stream.vhost, ep.key)
+		}
+		it.lane = e.laneLocked(ep, n.Stream.vhost, rules)
 		e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), await(n.Action, n.Client, n.Stream))
 		waiting++
 	}
@@ -214,8 +234,11 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 		e.begins[b] = struct{}{}
 		rules, exists := e.rules(ev.Vhost)
 		if !exists {
-			rules = &Rules{Enabled: true, ClientIDString: fb.IDAsString}
+			rules = &Rules{Enabled: true, ClientIDString: fb.IDAsString, gone: true}
 			rules.setURLs(ev.Action, fb.URLs)
+			for _, url := range fb.URLs {
+				f.orphan(ev.Vhost, e.targetLocked(url).key)
+			}
 		}
 		urls := rules.URLs(ev.Action)
 		if len(urls) == 0 {

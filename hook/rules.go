@@ -1,6 +1,9 @@
 package hook
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // Our own choices, used where Rules leaves a value at zero.
 const (
@@ -28,6 +31,18 @@ type Rules struct {
 	AllowOnFail    bool          // a gate whose endpoint does not decide is accepted
 	Secrets        []Secret      // sign every call; several while they are changed
 	TLS            *TLS          // of https endpoints; nil: the system's roots
+
+	gone bool // made up: the vhost is not in the configuration since the start
+}
+
+// goneFor is how long what is told of such a vhost waits where it is refused for
+// want of a signature: the vhost may come back.
+const goneFor = 24 * time.Hour
+
+// unsigned reports whether a status says that a notice, told then, was not taken
+// because the secret to sign it with is not known any more.
+func (r *Rules) unsigned(status int, told time.Time) bool {
+	return r.gone && (status == http.StatusUnauthorized || status == http.StatusForbidden) && time.Since(told) < goneFor
 }
 
 // URLs returns whom to call about an event; nobody when r is nil or hooks are off.
