@@ -63,6 +63,12 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		summary(stdout, *dir, l, time.Now())
 		return nil
 	}
+	print = func(line hook.LogLine) {
+		if line.At.IsZero() { // it is not older than the last look
+			line.At = time.Now()
+		}
+		write(stdout, line)
+	}
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
 	for {
@@ -81,7 +87,7 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // write prints one event. Text of clients is quoted.
 func write(w io.Writer, l hook.LogLine) {
 	var b strings.Builder
-	at := "                      -" // the record does not say
+	at := "                      -" // the record does not say, and it was there before us
 	if !l.At.IsZero() {
 		at = l.At.Format("2006-01-02 15:04:05.000")
 	}

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -68,6 +69,7 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 		rules.Timeout = *timeout
 	}
 	serverID = cmp.Or(serverID, "hook-test")
+	hook.TakeStandardLog(slog.New(slog.DiscardHandler)) // for good: stderr is for what is said here
 	e := hook.New(hook.Options{ServerID: serverID, UserAgent: "SRS/" + version})
 	defer e.Close(ctx)
 	no := 0 // the first URL that says it, from 1
