@@ -46,6 +46,52 @@ func TestNoticesHangGatesDoNot(t *testing.T) {
 	})
 }
 
+// Gates that hang are found out although notices are answered meanwhile, which
+// are no trial of gates.
+func TestGatesHangNoticesDoNot(t *testing.T) {
+	var up atomic.Bool
+	var heard atomic.Int32
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		if c.Action == OnPlay && !up.Load() {
+			pause(r, time.Minute)
+			return
+		}
+		if c.Action == OnClose {
+			heard.Add(1)
+		}
+		io.WriteString(w, "0")
+	}
+	rules := all("http://h/")
+	rules.Timeout = 2 * time.Second
+	bubble(t, Options{Rules: rulesOf(rules)}, h, func(t *testing.T, e *Engine) {
+		const gates = 40
+		calls := 0
+		for i := range uint64(gates) {
+			e.Client().Tell(event(OnClose, 1000+i, ""))
+			begun := time.Now()
+			err := e.Client().Ask(t.Context(), event(OnPlay, i, "s"))
+			if time.Since(begun) > 0 {
+				calls++
+				wantReason(t, err, ReasonTimeout)
+			} else {
+				wantReason(t, err, ReasonBreaker)
+			}
+			<-time.After(100 * time.Millisecond)
+		}
+		if ep := e.Endpoints()[0]; !ep.BreakerOpen || calls > breakerFails+5 {
+			t.Errorf("%d calls of %d gates, %v", calls, gates, ep.Args())
+		}
+		up.Store(true)
+		<-time.After(5 * time.Second)
+		if err := e.Client().Ask(t.Context(), event(OnPlay, gates, "s")); err != nil || e.Endpoints()[0].BreakerOpen {
+			t.Errorf("not found to be back: %v, %v", err, e.Endpoints()[0].Args())
+		}
+		if n := heard.Load(); n != gates {
+			t.Errorf("%d notices delivered", n)
+		}
+	})
+}
+
 // Gates that are decided without a call are counted, and no calls of 0 ms.
 func TestNoCallTakesNoTime(t *testing.T) {
 	h := func(w http.ResponseWriter, r *http.Request, c call) {

@@ -15,6 +15,7 @@ type endpoint struct {
 
 	// Guarded by Engine.mu.
 	gateBreaker breaker           // of gates: no answer to them, or no connection at all
+	gatesHang   bool              // the last that failed had a connection
 	breaker     breaker           // of notices: no answer to any call
 	throttle    breaker           // of notices: the answer is "later"
 	own         map[string]*own   // of gates, by vhost: those that have failed
@@ -107,10 +108,14 @@ func (e *Engine) passLocked(l *lane) bool {
 // heardLocked notes how a call went: whether the endpoint answered at all, and
 // if not, why. That notices get no answer says nothing of gates, unless there
 // was no connection. An answer to a gate, or to an end that one waits for and that
-// was let ahead, says nothing of notices. It returns what to log.
+// was let ahead, says nothing of notices; one to a notice nothing of gates that
+// have hung. It returns what to log.
 func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refusal) (text string) {
 	now := time.Now()
 	if !answered {
+		if gate {
+			ep.gatesHang = why.Reason != ReasonRefused
+		}
 		gates := (gate || why.Reason == ReasonRefused) && ep.gateBreaker.failed(now)
 		notices := ep.breaker.failed(now)
 		if ep.gateBreaker.open { // gates that wait for something here need not wait longer
@@ -126,14 +131,23 @@ func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refu
 		return ""
 	}
 	ep.answered = now
-	if (gate || ahead) && ep.breaker.open && !ep.gateBreaker.open {
+	shut := ep.gateBreaker.open
+	if gate || !ep.gatesHang {
+		ep.gatesHang = false
 		ep.gateBreaker.worked()
-		return "" // notices have a trial of their own
 	}
-	ep.gateBreaker.worked()
-	if ep.breaker.worked() {
+	back := shut && !ep.gateBreaker.open
+	switch {
+	case (gate || ahead) && ep.breaker.open && !shut:
+		return "" // notices have a trial of their own
+	case ep.breaker.worked():
 		e.returnLocked(ep, nil)
+		if ep.gateBreaker.open {
+			return "http hook endpoint answers notices again, gates are decided without it as before"
+		}
 		return "http hook endpoint answers again"
+	case back:
+		return "http hook endpoint answers gates again"
 	}
 	return ""
 }

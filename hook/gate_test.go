@@ -317,7 +317,7 @@ func TestHK18Goroutines(t *testing.T) {
 				t.Errorf("%v after %v", err, took)
 			}
 			synctest.Wait()
-			if n := runtime.NumGoroutine(); n != before {
+			if n := runtime.NumGoroutine(); n > before { // those of other tests may have ended meanwhile
 				t.Errorf("%d goroutines, %d before", n, before)
 			}
 		})
