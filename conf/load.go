@@ -193,6 +193,9 @@ func find(n *node, name string) *node {
 // its own (dvr_plan append).
 func (c *checker) appends(n *node, d DVR) {
 	at := find(n, "dvr_plan")
+	if d.Plan == "append" && d.TimeJitter == JitterOff {
+		c.log.warnf(at.file, at.at(), "%s: append with time_jitter off: where an encoder begins anew the times in the file go backwards; full and zero go on behind them", at.name())
+	}
 	name := d.Path
 	if !strings.HasSuffix(name, ".flv") {
 		name = "[timestamp]" // it is a directory

@@ -73,7 +73,7 @@ func TestEveryField(t *testing.T) {
 				on_play http://f/; on_stop http://g/; on_dvr https://h/; timeout 13; workers 14; queue 15; client_id_type string;
 				retry off; on_fail allow; secret file:/s env:OLD whsec_x; ca_file /ca; cert_file /c; key_file /k; server_name n;
 			}
-			dvr { enabled on; dvr_plan append; dvr_apply x/y x/z; dvr_reconnect_grace 18; dvr_max_age 19; dvr_max_size 20; dvr_min_free 21; dvr_path /d/[app].flv; dvr_duration 16; dvr_wait_keyframe off; time_jitter off; dvr_sync 170; }
+			dvr { enabled on; dvr_plan append; dvr_apply x/y x/z; dvr_reconnect_grace 18; dvr_max_age 19; dvr_max_size 20; dvr_min_free 21; dvr_path /d/[app].flv; dvr_duration 16; dvr_wait_keyframe off; time_jitter zero; dvr_sync 170; }
 		}
 		vhost b.com { time_jitter off; }`)
 	a := &Vhost{
@@ -87,7 +87,7 @@ func TestEveryField(t *testing.T) {
 			AllowOnFail: true, Secrets: []string{"file:/s", "env:OLD", "whsec_x"}, CAFile: "/ca", CertFile: "/c", KeyFile: "/k", ServerName: "n",
 		},
 		DVR: DVR{Enabled: true, Plan: "append", Apply: []string{"x/y", "x/z"}, ReconnectGrace: 18 * time.Second,
-			MaxAge: 19 * time.Second, MaxSize: 20_000_000, MinFree: 21_000_000, Path: "/d/[app].flv", Duration: 16 * time.Second, TimeJitter: JitterOff, Sync: 170 * time.Millisecond},
+			MaxAge: 19 * time.Second, MaxSize: 20_000_000, MinFree: 21_000_000, Path: "/d/[app].flv", Duration: 16 * time.Second, TimeJitter: JitterZero, Sync: 170 * time.Millisecond},
 	}
 	b := *mustParse(t, "listen 1; chunk_size 4096; vhost b.com {}").Vhosts[0]
 	b.Play.TimeJitter = JitterOff

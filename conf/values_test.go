@@ -224,6 +224,18 @@ func TestMergingWarns(t *testing.T) {
 	}
 }
 
+// TestDVRAppendOff: times that go backwards in a file are warned about.
+func TestDVRAppendOff(t *testing.T) {
+	for dvr, want := range map[string]int{
+		"dvr_plan append; time_jitter off;": 1, "dvr_plan append; time_jitter zero;": 0, "time_jitter off;": 0,
+	} {
+		warnings := mustParse(t, "listen 1; vhost a { dvr { dvr_path ./[stream].flv; "+dvr+" } }").Warnings
+		if len(warnings) != want || want > 0 && !strings.Contains(warnings[0].String(), "t:1:52: dvr_plan: append with time_jitter off") {
+			t.Errorf("%s warns %v", dvr, warnings)
+		}
+	}
+}
+
 func TestDVRApply(t *testing.T) {
 	for _, c := range []struct{ text, want, err string }{
 		{"all", "[all]", ""},
