@@ -147,6 +147,38 @@ func TestDV09(t *testing.T) {
 	}
 }
 
+// TestDV09Write: likewise a single write that takes long (strace delays the fifth of
+// each thread).
+func TestDV09Write(t *testing.T) {
+	t.Parallel()
+	delay := time.Duration(kills(t, "DVR_FREEZE", 3)) * time.Second
+	rcv := newReceiver(t)
+	s := startServer(t, defaultVhost(hooks(rcv, "on_dvr"), block("dvr", "enabled on;", "dvr_apply rec/*;", "dvr_path ./rec/[stream].flv;")))
+	s.stop(t, 15)
+	trace := s.dir + "/strace.log"
+	s = s.again(t, "strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", trace, "-P", s.dir+"/rec/s.flv.tmp", "-e", "trace=write",
+		"-e", fmt.Sprintf("inject=write:delay_enter=%ds:when=5", int(delay.Seconds())))
+	other := startCanary(t, s, "canary/c")
+	f := feed(t, s.url("rec/s"))
+	before := other.over(t, 25)
+	eventually(t, longest+delay, "a write that is delayed", func() bool {
+		log, err := os.ReadFile(trace)
+		return err == nil && strings.Contains(string(log), "DELAYED")
+	})
+	other.undisturbed(t, before)
+	f.end()
+	ended := rcv.wait(t, "on_dvr", "s", 1)
+	path := s.dir + "/" + strings.TrimPrefix(ended.text("file"), "./")
+	wantWholeFile(t, path)
+	tags, err := readFLV(path)
+	if err != nil || ended.text("error") != "" {
+		t.Fatalf("%v; on_dvr says %s", err, ended.body)
+	}
+	if last := tags[len(tags)-1].Timestamp; last != f.sent.Load() {
+		t.Errorf("the recording ends at %d ms, sent were %d", last, f.sent.Load())
+	}
+}
+
 // Of linux/fs.h: a file system takes no changes, and takes them again.
 const (
 	fiFreeze = 0xc0045877
