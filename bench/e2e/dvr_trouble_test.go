@@ -167,6 +167,7 @@ func TestDV09Write(t *testing.T) {
 	})
 	other.undisturbed(t, before)
 	f.end()
+	eventually(t, longest+2*delay, "on_dvr", func() bool { return len(rcv.of("on_dvr", "s")) > 0 }) // the last write may be delayed, too
 	ended := rcv.wait(t, "on_dvr", "s", 1)
 	path := s.dir + "/" + strings.TrimPrefix(ended.text("file"), "./")
 	wantWholeFile(t, path)
