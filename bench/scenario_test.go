@@ -148,7 +148,7 @@ func TestCapacity(t *testing.T) {
 // TestSoak: all at once, and what grows is told.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	args := "soak -duration 1500ms -gop 200ms -publishers 2 -players 4 -visitors 4 -stay 200ms -slow 2 -restless 0 -pid " + strconv.Itoa(os.Getpid())
+	args := "soak -duration 1500ms -gop 200ms -publishers 2 -players 4 -visitors 4 -stay 200ms -slow 2 -restless 2 -pid " + strconv.Itoa(os.Getpid())
 	args += " -max-growth 100000" // of the memory of this test
 	r := measureFloor(t, exitOK, args)
 	if s := r.Soak; s == nil || r.Visitors == nil || r.Visitors.Gone < 5 || len(s.Samples) < 3 || s.Memory.From == 0 || s.Threads.From < 1 || s.Files.From < 4 || s.Hours == 0 {

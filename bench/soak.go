@@ -117,7 +117,11 @@ func (s *soak) perform(ctx context.Context, g *rig) error {
 	r := g.report
 	r.Players = s.churn.players + s.restless
 	r.visited(visitors, guests, s.churn.visitors)
+	back := r.TimeBack
 	r.blame(watchers)
+	if g.host.srs == "" {
+		r.TimeBack = back // that time goes on from a publisher to the next is what srs promises
+	}
 	r.Lost += watchers.tally.lost.Load()
 	r.blame(idlers)
 	r.Failures = append(r.Failures, append(slow.texts, senders.texts...)...)

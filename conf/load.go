@@ -159,19 +159,22 @@ func (c *checker) enter(path string, n *node, t *target, seen map[string]bool) {
 // merges cuts times of merging that would make a publisher dead between two
 // reads, or a player late between two writes, and warns.
 func (c *checker) merges(n *node, v *Vhost) {
-	cut := func(name string, value *time.Duration, most time.Duration, of string) {
+	cut := func(at *node, value *time.Duration, most time.Duration, of string) {
 		if *value <= most {
 			return
 		}
-		at := find(n, name)
-		c.log.warnf(at.file, at.at(), "%s: %d is more than half of %s; %d holds", name, value.Milliseconds(), of, most.Milliseconds())
+		c.log.warnf(at.file, at.at(), "%s: %d is more than half of %s; %d holds", at.name(), value.Milliseconds(), of, most.Milliseconds())
 		*value = most
 	}
 	if v.Publish.MergedRead {
-		cut("mr_latency", &v.Publish.MRLatency, v.Publish.NormalTimeout/2, "normal_timeout")
+		at := find(n, "mr_latency")
+		if at == n { // as SRS 2.0 has it: mr { latency }
+			at = find(find(n, "mr"), "latency")
+		}
+		cut(at, &v.Publish.MRLatency, v.Publish.NormalTimeout/2, "normal_timeout")
 	}
 	if !v.Play.MinLatency {
-		cut("mw_latency", &v.Play.MWLatency, v.Play.QueueLength/2, "queue_length")
+		cut(find(n, "mw_latency"), &v.Play.MWLatency, v.Play.QueueLength/2, "queue_length")
 	}
 }
 

@@ -208,6 +208,7 @@ func TestMergingWarns(t *testing.T) {
 		"publish { mr on; mr_latency 4000; }":                            "mr_latency: 4000 is more than half of normal_timeout; 2500 holds",
 		"publish { mr on; mr_latency 350; normal_timeout 600; }":         "mr_latency: 350 is more than half of normal_timeout; 300 holds",
 		"publish { mr on; mr_latency 350; } publish_normal_timeout 600;": "mr_latency: 350 is more than half of normal_timeout; 300 holds",
+		"mr { enabled on; latency 4000; }":                               "latency: 4000 is more than half of normal_timeout; 2500 holds",
 		"play { mw_latency 15000; }":                                     "",
 		"play { mw_latency 15001; }":                                     "mw_latency: 15001 is more than half of queue_length; 15000 holds",
 		"mw_latency 800; play { queue_length 1; }":                       "mw_latency: 800 is more than half of queue_length; 500 holds",

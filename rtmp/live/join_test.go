@@ -3,7 +3,6 @@ package live
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 
@@ -209,33 +208,6 @@ func TestBookmarkBounds(t *testing.T) {
 			e.close()
 			p.Close()
 		})
-	}
-}
-
-// TestKept: a publication knows the most it has kept for those who join, whether
-// the run ended with a keyframe, was too long, or is the last one.
-func TestKept(t *testing.T) {
-	checkLeaks(t)
-	for name, sizes := range map[string][]int{"ended": {30_000, 100}, "the last": {100, 30_000}, "too long": {30_000, 2_000_000, 100}} {
-		settings := usual()
-		settings.MaxFrames = 20
-		p := start(t, NewRegistry(), settings)
-		if p.Kept() != 0 {
-			t.Errorf("%s: %d bytes of nothing", name, p.Kept())
-		}
-		for i, size := range sizes {
-			write(p, at(uint32(i)*1000, key(9)))
-			for n := range 10 {
-				p.Write(at(uint32(i)*1000+uint32(n), inter(size/10)))
-			}
-			for n := 0; size > 1_000_000 && n < 10; n++ { // beyond MaxFrames
-				p.Write(at(uint32(i)*1000+100, inter(9)))
-			}
-		}
-		if most := slices.Max(sizes); p.Kept() < most || p.Kept() > most+most/10+1000 {
-			t.Errorf("%s: %d bytes", name, p.Kept())
-		}
-		p.Close()
 	}
 }
 

@@ -48,7 +48,6 @@ type Publication struct {
 	class     int    // usual block size
 	blockLine uint32 // time of the tail's first entry
 	frames    int    // behind the bookmark
-	most      uint64 // bytes behind a bookmark
 	closed    bool
 
 	over chan struct{} // closed by Close
@@ -175,7 +174,6 @@ func (p *Publication) markLocked(at position, e entry) {
 	s.keyed = true
 	s.keySeq.Store(at.seq())
 	s.keyBytes.Store(at.bytes())
-	p.noteMostLocked()
 	s.dropMarkLocked()
 	p.frames = 1
 	if !p.settings.GopCache {
@@ -195,24 +193,8 @@ func (p *Publication) boundMarkLocked(line uint32) {
 		return
 	}
 	if limit := p.settings.MaxFrames; limit > 0 && p.frames > limit || p.bytes-m.bytes > maxMarkBytes || int32(line-m.line) > maxMarkTime {
-		p.noteMostLocked()
 		p.stream.dropMarkLocked()
 	}
-}
-
-// noteMostLocked is called before a bookmark goes.
-func (p *Publication) noteMostLocked() {
-	if m := &p.stream.mark; m.block != nil {
-		p.most = max(p.most, p.bytes-m.bytes)
-	}
-}
-
-// Kept returns the most bytes that were kept for those who join.
-func (p *Publication) Kept() int {
-	p.stream.mu.Lock()
-	defer p.stream.mu.Unlock()
-	p.noteMostLocked()
-	return int(p.most)
 }
 
 // Close ends the publication and frees the name. Readers get what is left and

@@ -215,6 +215,7 @@ func (x *loop) round() {
 	x.move()
 	if x.now.Sub(x.swept) >= sweepEvery {
 		x.swept = x.now
+		x.server.memory.saw(x.server.Registry.Held())
 		x.sweep()
 	}
 }
@@ -325,11 +326,9 @@ func (x *loop) forsake(c *session) {
 // control tells epoll what to look for.
 func (x *loop) control(c *session, op int) error {
 	e := unix.EpollEvent{Fd: c.slot, Pad: x.slots[c.slot].generation}
-	switch {
-	case !c.deaf:
-		e.Events = unix.EPOLLIN | unix.EPOLLRDHUP
-	case c.gate != nil:
-		e.Events = unix.EPOLLRDHUP // to see the client leave
+	e.Events = unix.EPOLLRDHUP // the client has left
+	if !c.deaf {
+		e.Events |= unix.EPOLLIN
 	}
 	if c.blocked {
 		e.Events |= unix.EPOLLOUT

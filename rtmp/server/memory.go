@@ -32,6 +32,7 @@ func ringMemory() int64 {
 type trimmer struct {
 	mu    sync.Mutex
 	freed int
+	high  int64 // bytes that streams held since what they let go of was counted
 	last  time.Time
 	timer *time.Timer // nil: nothing is due
 }
@@ -45,6 +46,25 @@ func (t *trimmer) add(n int) {
 		return
 	}
 	t.timer = time.AfterFunc(max(trimDelay, trimEvery-time.Since(t.last)), t.trim)
+}
+
+// saw notes how many bytes the streams hold.
+func (t *trimmer) saw(held int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.high = max(t.high, held)
+}
+
+// fell counts what streams hold no longer, of the most they held, when somebody
+// has left who may have been why.
+func (t *trimmer) fell(held int64) {
+	t.mu.Lock()
+	n := t.high - held
+	t.high = held
+	t.mu.Unlock()
+	if n > 0 {
+		t.add(int(n))
+	}
 }
 
 func (t *trimmer) trim() {

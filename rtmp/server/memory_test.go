@@ -6,6 +6,23 @@ import (
 	"time"
 )
 
+// TestTrimOfStreams: what streams let go of counts once, from the most they held.
+func TestTrimOfStreams(t *testing.T) {
+	var m trimmer
+	defer m.stop()
+	for _, step := range []struct {
+		saw, fell int64
+		freed     int
+	}{
+		{100, 100, 0}, {700, 600, 100}, {0, 600, 100}, {0, 900, 100}, {0, 50, 950}, {0, 0, 1000},
+	} {
+		m.saw(step.saw)
+		if m.fell(step.fell); m.freed != step.freed {
+			t.Errorf("%+v: %d bytes", step, m.freed)
+		}
+	}
+}
+
 func TestTrimWaitsAndIsRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m trimmer

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"srs/flv"
 )
@@ -42,6 +43,31 @@ func TestMergedReadLarge(t *testing.T) {
 	for n := range frames {
 		if m := nextMedia(t, c); len(m.Body) != size || m.Body[5] != byte(n) {
 			t.Fatalf("%d bytes in place of frame %d", len(m.Body), n)
+		}
+	}
+}
+
+// TestMergedReadSeesTheEnd: a publisher that is read now and then and goes is
+// noticed at once, with what it has sent before.
+func TestMergedReadSeesTheEnd(t *testing.T) {
+	s := start(t, "min_latency on; publish { mr on; mr_latency 2500; }")
+	p := s.publish("x")
+	c := s.play("x")
+	send(t, p, flv.TypeVideo, 0, videoFrame(true, 0, 20))
+	if m := nextMedia(t, c); m.Body[5] != 0 {
+		t.Fatalf("frame %d", m.Body[5])
+	} // from now on it rests
+	send(t, p, flv.TypeVideo, 40, videoFrame(false, 1, 20))
+	send(t, p, flv.TypeVideo, 80, videoFrame(false, 2, 20))
+	begun := time.Now()
+	p.Close()
+	s.eventually(func() bool { return s.server.Counters().Publishers == 0 }, "the publisher stays")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("noticed after %v", took)
+	}
+	for n := 1; n < 3; n++ {
+		if m := nextMedia(t, c); m.Body[5] != byte(n) {
+			t.Errorf("frame %d in place of %d", m.Body[5], n)
 		}
 	}
 }

@@ -219,8 +219,8 @@ func (c *session) endPublish(err error) {
 		p.event.Reason = c.tellReason(err)
 	}
 	c.hooks.Tell(p.event) // before the name is free: the next publisher's gate waits for it
-	c.server.memory.add(p.relay.Kept())
 	p.claim.drop(p.relay.Close)
+	c.server.memory.fell(c.server.Registry.Held())
 	c.server.counts.publishers.Add(-1)
 	reason := "unpublished"
 	var e *ending

@@ -159,6 +159,7 @@ func (c *session) release() {
 		c.reader.Release()
 	}
 	c.server.memory.add(held)
+	c.server.memory.fell(c.server.Registry.Held())
 }
 
 // kick ends a session from outside.
