@@ -48,7 +48,7 @@ func TestMergedReadLarge(t *testing.T) {
 }
 
 // TestMergedReadSeesTheEnd: a publisher that is read now and then and goes is
-// noticed at once, with what it has sent before.
+// noticed at once, with what it has sent before, when that has come.
 func TestMergedReadSeesTheEnd(t *testing.T) {
 	s := start(t, "min_latency on; publish { mr on; mr_latency 2500; }")
 	p := s.publish("x")
