@@ -95,29 +95,20 @@ func (r *Recorder) unmarkLater(m pendingMark) bool {
 type markName struct{ dir, name string }
 
 // own notes that a claim's mark is this process's: it sees to the announcement,
-// and nobody else who finds the mark.
-func (r *Recorder) own(c claim) {
+// and nobody else who finds the mark. It says whether that is new.
+func (r *Recorder) own(c claim) (fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.owned[markName{c.dir, c.name()}] = true
+	name := markName{c.dir, c.name()}
+	fresh = !r.owned[name]
+	r.owned[name] = true
+	return fresh
 }
 
 func (r *Recorder) disown(c claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.owned, markName{c.dir, c.name()})
-}
-
-// ownUnowned is own unless that was done already.
-func (r *Recorder) ownUnowned(c claim) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	name := markName{c.dir, c.name()}
-	if r.owned[name] {
-		return false
-	}
-	r.owned[name] = true
-	return true
 }
 
 // announce tells of a file, and has its mark removed some time later.

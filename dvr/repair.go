@@ -194,7 +194,7 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	var to place
 	var m mark
 	var err error
-	fresh := r.ownUnowned(c)
+	fresh := r.own(c)
 	r.disk(p.dir, func() { rep, m, to, err = r.repair(c, p, known) })
 	if fresh && to.name == "" {
 		r.disown(c)
@@ -313,7 +313,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 // may have got lost with the server.
 func (r *Recorder) announceAgain(p *pattern, name string) {
 	c := claim{dir: p.dir, want: place{p.root, name}}
-	if !r.ownUnowned(c) {
+	if !r.own(c) {
 		return
 	}
 	var m mark

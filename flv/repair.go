@@ -72,11 +72,12 @@ func (r *Report) GoesOn(f io.ReaderAt) (int64, error) {
 	}
 	for at := 1; at < len(b); at++ {
 		rest, n := b[at:], 0
-		for ok := true; ok && n < chain; n++ {
+		for n < chain {
+			var ok bool
 			if _, rest, ok = Split(rest); !ok {
 				break
 			}
-			if len(rest) == 0 { // up to the end
+			if n++; len(rest) == 0 { // up to the end
 				n = chain
 			}
 		}

@@ -131,20 +131,27 @@ func TestDV09(t *testing.T) {
 	eventually(t, longest, "more media", func() bool { return f.sent.Load() > at+500 })
 	f.end()
 	ended := rcv.wait(t, "on_dvr", "s", 1)
-	path := dir + "/" + strings.TrimPrefix(ended.text("file"), "./rec/")
-	wantWholeFile(t, path)
-	tags, err := readFLV(path)
-	if err != nil || ended.text("error") != "" {
-		t.Fatalf("%v; on_dvr says %s", err, ended.body)
-	}
-	if last := tags[len(tags)-1].Timestamp; last != f.sent.Load() {
-		t.Errorf("the recording ends at %d ms, sent were %d", last, f.sent.Load())
-	}
+	tags := wantAll(t, dir+"/"+strings.TrimPrefix(ended.text("file"), "./rec/"), ended, f.sent.Load())
 	for i, tag := range tags[1:] {
 		if step := int32(tag.Timestamp - tags[i].Timestamp); step > 100 {
 			t.Errorf("%d ms are missing at %d ms", step, tag.Timestamp)
 		}
 	}
+}
+
+// wantAll checks that a recording is whole, announced without an error, and goes up
+// to the time that was sent last. It returns its tags.
+func wantAll(t *testing.T, path string, ended call, sent uint32) []flv.Tag {
+	t.Helper()
+	wantWholeFile(t, path)
+	tags, err := readFLV(path)
+	if err != nil || ended.text("error") != "" {
+		t.Fatalf("%v; on_dvr says %s", err, ended.body)
+	}
+	if last := tags[len(tags)-1].Timestamp; last != sent {
+		t.Errorf("the recording ends at %d ms, sent were %d", last, sent)
+	}
+	return tags
 }
 
 // TestDV09Write: likewise a single write that takes long (strace delays the fifth of
@@ -169,15 +176,7 @@ func TestDV09Write(t *testing.T) {
 	f.end()
 	eventually(t, longest+2*delay, "on_dvr", func() bool { return len(rcv.of("on_dvr", "s")) > 0 }) // the last write may be delayed, too
 	ended := rcv.wait(t, "on_dvr", "s", 1)
-	path := s.dir + "/" + strings.TrimPrefix(ended.text("file"), "./")
-	wantWholeFile(t, path)
-	tags, err := readFLV(path)
-	if err != nil || ended.text("error") != "" {
-		t.Fatalf("%v; on_dvr says %s", err, ended.body)
-	}
-	if last := tags[len(tags)-1].Timestamp; last != f.sent.Load() {
-		t.Errorf("the recording ends at %d ms, sent were %d", last, f.sent.Load())
-	}
+	wantAll(t, s.dir+"/"+strings.TrimPrefix(ended.text("file"), "./"), ended, f.sent.Load())
 }
 
 // Of linux/fs.h: a file system takes no changes, and takes them again.
