@@ -23,7 +23,7 @@ var imports = map[string][]string{
 	"srs/dvr":           {"srs/rtmp/live", "srs/flv", "srs/hook", "srs/conf"},
 	"srs/dvr/cli":       {"srs/dvr", "srs/flv"},
 	"srs/hook/receiver": {"srs/hook"},
-	"srs/hook/cli":      {"srs/hook", "srs/conf"},
+	"srs/hook/cli":      {"srs/hook", "srs/rtmp", "srs/conf"},
 	"srs/bench":         {"srs/rtmp", "srs/rtmp/chunk", "srs/flv", "srs/amf0"},
 	"srs/bench/e2e":     {},
 	"srs/rtmp":          {"srs/rtmp/chunk", "srs/flv", "srs/amf0"},

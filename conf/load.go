@@ -151,8 +151,18 @@ func (c *checker) enter(path string, n *node, t *target, seen map[string]bool) {
 	}
 	seen[path] = true
 	c.block(path, n.body, t, seen)
-	if path == "vhost.dvr" {
+	switch path {
+	case "vhost.dvr":
 		c.appends(n, t.vhost.DVR)
+	case "vhost.http_hooks":
+		c.calls(n, &t.vhost.Hooks)
+	}
+}
+
+// calls warns of hooks that are switched on and call nobody.
+func (c *checker) calls(n *node, h *Hooks) {
+	if h.Enabled && len(slices.Concat(h.OnConnect, h.OnClose, h.OnPublish, h.OnUnpublish, h.OnPlay, h.OnStop, h.OnDVR)) == 0 {
+		c.log.warnf(n.file, n.at(), "%s: enabled, and no event has a URL: nobody is asked, every client is accepted", n.name())
 	}
 }
 

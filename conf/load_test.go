@@ -330,3 +330,17 @@ func TestParseTogether(t *testing.T) {
 		t.Errorf("a load changed another one: %s", got)
 	}
 }
+
+// Hooks that call nobody look like those that do.
+func TestHooksWithoutURL(t *testing.T) {
+	for text, want := range map[string]string{
+		"enabled on;":                            "t:1:21: http_hooks: enabled, and no event has a URL",
+		"enabled on; on_dvr http://127.0.0.1/x;": "",
+		"enabled off;":                           "",
+	} {
+		c := mustParse(t, "listen 1; vhost a { http_hooks { "+text+" } }")
+		if got := fmt.Sprint(c.Warnings); want == "" && len(c.Warnings) > 0 || !strings.Contains(got, want) {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}

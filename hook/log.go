@@ -12,7 +12,7 @@ import (
 // A Log reads a journal, also one that a server is writing.
 type Log struct {
 	reader    *journal.Reader
-	begins    map[uint64]Action
+	begins    map[uint64]LogLine
 	notices   map[uint64]logged
 	endpoints map[string]*EndpointLog
 	over      [2]map[uint64]struct{} // what of both is over, the latest and those before: see finish
@@ -53,7 +53,7 @@ type EndpointLog struct {
 // OpenLog reads the journal in a directory.
 func OpenLog(dir string) *Log {
 	return &Log{
-		reader: journal.NewReader(dir), begins: make(map[uint64]Action), notices: make(map[uint64]logged),
+		reader: journal.NewReader(dir), begins: make(map[uint64]LogLine), notices: make(map[uint64]logged),
 		endpoints: make(map[string]*EndpointLog), over: [2]map[uint64]struct{}{make(map[uint64]struct{}), nil},
 	}
 }
@@ -87,9 +87,10 @@ func (l *Log) Read(f func(LogLine)) error {
 			if _, again := l.begins[r.Seq]; err != nil || again || l.isOver(r.Seq) {
 				return
 			}
-			l.begins[r.Seq] = b.Event.Action
 			ev := &b.Event
-			f(LogLine{At: b.At, What: "begun", Action: ev.Action, Client: ev.ClientID, Vhost: ev.Vhost, App: ev.App, Stream: ev.Stream, ID: b.ID})
+			line := LogLine{At: b.At, What: "begun", Action: ev.Action, Client: ev.ClientID, Vhost: ev.Vhost, App: ev.App, Stream: ev.Stream, ID: b.ID}
+			l.begins[r.Seq] = line
+			f(line)
 		case recordNotice:
 			n, err := parseTold(r.Payload)
 			if _, again := l.notices[r.Seq]; err != nil || again || l.isOver(r.Seq) {
@@ -111,8 +112,10 @@ func (l *Log) Read(f func(LogLine)) error {
 			if err != nil {
 				return
 			}
-			if a := l.begins[d.Seq]; l.finish(d.Seq) {
-				f(LogLine{What: "settled", Action: a})
+			line := l.begins[d.Seq] // before it is forgotten
+			line.At, line.What = time.Time{}, "settled"
+			if l.finish(d.Seq) {
+				f(line)
 			}
 		case recordDone:
 			d, err := parseDone(r.Payload)
@@ -174,8 +177,8 @@ func (l *Log) Endpoints() []EndpointLog {
 // Open counts what has begun and not ended, by action.
 func (l *Log) Open() map[Action]int {
 	open := make(map[Action]int)
-	for _, a := range l.begins {
-		open[a]++
+	for _, line := range l.begins {
+		open[line.Action]++
 	}
 	return open
 }

@@ -174,7 +174,7 @@ func (e *Engine) deliver(ln *line) {
 	started := time.Now()
 	a, refusal := e.call(ctx, t, rules, rec.ID, rec.Body)
 	took := time.Since(started)
-	done := a.took() && (refusal == nil || refusal.Reason == ReasonTooBig) // a body over the bound changes nothing
+	done := a.taken(refusal)
 	unsigned := done && rules.unsigned(a.status, rec.At)
 	done = done && !unsigned
 	if refusal == nil {

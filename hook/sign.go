@@ -69,6 +69,7 @@ func LoadSecrets(sources []string) ([]Secret, error) {
 			secret, err := ParseSecret(w)
 			if err != nil {
 				fail(fmt.Errorf("%s: %w", s, err))
+				break // a file of something else has thousands
 			}
 			all = append(all, secret)
 		}

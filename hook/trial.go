@@ -38,7 +38,7 @@ func (e *Engine) Try(ctx context.Context, ev Event, rules *Rules, rawURL string)
 	a, r := e.call(ctx, t, rules, id, trial.Body)
 	trial.Took = time.Since(started)
 	trial.Status, trial.Response, trial.Answer = a.status, a.header, a.body
-	trial.Taken = r == nil && a.took()
+	trial.Taken = a.taken(r)
 	switch {
 	case r == nil:
 		r = a.verdict()

@@ -58,9 +58,13 @@ func (a answer) statusVerdict() *Refusal {
 	return &Refusal{Reason: ReasonStatus, Status: a.status}
 }
 
-// took reports whether a notice counts as delivered: the endpoint answered and
-// did not ask to come back. What it thinks of the event is its own business.
-func (a answer) took() bool {
+// taken reports whether a notice counts as delivered, r being what is wrong with
+// the call: the endpoint answered and did not ask to come back. What it thinks of
+// the event is its own business, and a body over the bound changes nothing.
+func (a answer) taken(r *Refusal) bool {
+	if r != nil && r.Reason != ReasonTooBig {
+		return false
+	}
 	return a.status/100 == 2 || a.status/100 == 4 && !retryable(a.status)
 }
 

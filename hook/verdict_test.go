@@ -127,7 +127,7 @@ func TestTook(t *testing.T) {
 		200: true, 201: true, 204: true, 299: true, 400: true, 403: true, 404: true, 410: true, 499: true,
 		301: false, 304: false, 308: false, 408: false, 425: false, 429: false, 500: false, 503: false, 599: false,
 	} {
-		if got := (answer{status: status}).took(); got != want {
+		if got := (answer{status: status}).taken(nil); got != want {
 			t.Errorf("%d: %v", status, got)
 		}
 	}

@@ -27,6 +27,17 @@ const usage = `usage:
 Each URL is called and judged by itself, also behind one that says no, where the
 server would stop asking; the last line then says what the server decides.
 
+The log says of an event
+  begun      its endpoints are about to be asked; perhaps they refuse
+  settled    nothing has to follow what begun: it was refused, or its end is told
+  told       it is over, or recorded: its endpoints have to take that; pending
+  delivered  an endpoint has taken it
+  objected   likewise, with an answer that would refuse a gate; the table's refused
+  failed     it was tried once, and retry is off, or its URL is none
+  dropped    too much waited for its endpoint
+A file of the journal is removed when all in it is done, so the table counts what
+is pending, and of what is done the latest.
+
 EVENT is on_connect, on_close, on_publish, on_unpublish, on_play, on_stop or
 on_dvr. "srs hook test -h" and "srs hook log -h" show the flags.
 
@@ -56,9 +67,13 @@ func run(ctx context.Context, args []string, version string, stdout, stderr io.W
 		err = test(ctx, args[1:], version, stdout, stderr)
 	case len(args) > 0 && args[0] == "log":
 		err = log(ctx, args[1:], stdout, stderr)
-	default:
+	case len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help"):
 		io.WriteString(stderr, usage)
-		return exitUsage
+		return exitOK
+	case len(args) > 0:
+		err = fmt.Errorf("%w: neither test nor log: %q", errUsage, args[0])
+	default:
+		err = fmt.Errorf("%w: test or log?", errUsage)
 	}
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):

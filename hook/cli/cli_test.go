@@ -55,6 +55,7 @@ func TestTestAnswers(t *testing.T) {
 		{"on_unpublish", "no", 403, 0, "DELIVERED, although the answer would refuse a gate"},
 		{"on_close", "0", 503, 1, "NOT DELIVERED, it would be repeated: hook.status"},
 		{"on_dvr", "\x00\x01", 200, 0, `"\x00\x01"`},
+		{"on_close", strings.Repeat("x", 70_000), 200, 0, "DELIVERED, although the answer would refuse a gate: hook.too_big"},
 	} {
 		status, answer = c.status, c.answer
 		code, out, errs := output(t, "test", c.event, "--url", url+"/x?k=SECRET", "--stream", "a/b/s?token=1", "--vhost", "v.example")
@@ -126,8 +127,10 @@ func TestTestConfigured(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                                           "usage:",
-		"nothing":                                    "usage:",
+		"":                                   "test or log?",
+		"nothing":                            `neither test nor log: "nothing"`,
+		"test on_play --url a --stream ../x": `would be refused without a call: app has a segment ".."`,
+		"test on_play --url a --stream live/x?vhost=v": `ask for the vhost "v": say so with --vhost`,
 		"test":                                       "which event?",
 		"test on_hls --url http://h/":                "no such event",
 		"test on_play":                               "either --url or --conf",
@@ -137,8 +140,9 @@ func TestUsage(t *testing.T) {
 		"test on_play --url ftp://h/":                "--url begins with http://",
 		"test on_play --url h:80/x":                  "--url begins with http://",
 		"test on_play --url http://h/ --ip me":       "--ip is an IP address",
-		"test on_play --url http://h/ --timeout 0":   "--timeout is longer than 0",
-		"test on_play --url http://h/ --timeout -1s": "--timeout is longer than 0",
+		"test on_play --url http://h/ --timeout 0":   "for flag -timeout: it is longer than 0",
+		"test on_play --url http://h/ --timeout -1s": "for flag -timeout: it is longer than 0",
+		"test on_play --url http://h/ --timeout 5":   "missing unit in duration",
 		"log --dir a --conf b":                       "either --dir or --conf",
 		"log x":                                      "unexpected argument",
 	} {
@@ -146,6 +150,9 @@ func TestUsage(t *testing.T) {
 		if code != 2 || !strings.Contains(errs, want) || out != "" {
 			t.Errorf("%q: exit %d, %q %q", args, code, out, errs)
 		}
+	}
+	if code, _, errs := output(t, "-h"); code != 0 || !strings.HasPrefix(errs, "usage:") {
+		t.Errorf("%d %s", code, errs)
 	}
 	if code, _, errs := output(t, "log", "-h"); code != 0 || !strings.Contains(errs, "-follow") {
 		t.Errorf("%d %s", code, errs)
@@ -204,6 +211,7 @@ func TestLog(t *testing.T) {
 	text := followed.String() + out
 	for _, want := range []string{
 		"begun     on_connect client=1", "told      on_close client=1", "k=***", "id=",
+		"journal " + dir + ", written last ",
 		"http://127.0.0.1:1  ", "2 connections, 0 publishes, 0 plays",
 	} {
 		if !strings.Contains(text, want) {

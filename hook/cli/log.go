@@ -107,9 +107,28 @@ func write(w io.Writer, l hook.LogLine) {
 	fmt.Fprintln(w, b.String())
 }
 
+// lastWritten says how old a journal is that has something to say: while the disk
+// is full, or the server is down, its numbers are of then.
+func lastWritten(dir string, now time.Time) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	var newest time.Time
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.ModTime().After(newest) {
+			newest = info.ModTime()
+		}
+	}
+	if newest.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", written last %v ago", max(0, now.Sub(newest)).Round(time.Second))
+}
+
 // summary prints one line for each endpoint.
 func summary(w io.Writer, dir string, l *hook.Log, now time.Time) {
-	fmt.Fprintf(w, "journal %s\n", dir)
+	fmt.Fprintf(w, "journal %s%s\n", dir, lastWritten(dir, now))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "endpoint\tpending\tdelivered\trefused\tfailed\tdropped\toldest")
 	for _, ep := range l.Endpoints() {
@@ -123,5 +142,5 @@ func summary(w io.Writer, dir string, l *hook.Log, now time.Time) {
 	open := l.Open()
 	fmt.Fprintf(w, "begun and not ended: %d connections, %d publishes, %d plays\n",
 		open[hook.OnConnect], open[hook.OnPublish], open[hook.OnPlay])
-	fmt.Fprintln(w, "refused: taken with an answer that would refuse a gate; what is done is counted as far as the files reach back")
+	fmt.Fprintln(w, "refused: taken with an answer that would refuse a gate; what is done is counted as far as the files reach back, often not at all")
 }

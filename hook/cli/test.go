@@ -20,6 +20,7 @@ import (
 
 	"srs/conf"
 	"srs/hook"
+	"srs/rtmp"
 )
 
 // errRefused is the exit status of a call that was not accepted; all is said.
@@ -40,7 +41,13 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 	vhost := flags.String("vhost", conf.DefaultVhost, "`name` of the vhost")
 	stream := flags.String("stream", "live/livestream", "`APP/NAME` of the stream, perhaps with ?parameters")
 	ip := flags.String("ip", "127.0.0.1", "`address` of the client")
-	timeout := flags.Duration("timeout", 0, "wait so `long` for the answer (default: as configured, else 30s)")
+	var timeout time.Duration
+	flags.Func("timeout", "wait so long for the answer, a `duration` like 5s or 300ms (default: as configured, else 30s)", func(s string) (err error) {
+		if timeout, err = time.ParseDuration(s); err == nil && timeout <= 0 {
+			err = errors.New("it is longer than 0")
+		}
+		return err
+	})
 	if err := parse(flags, args, stderr); err != nil {
 		return err
 	}
@@ -48,14 +55,10 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	given := false
-	flags.Visit(func(f *flag.Flag) { given = given || f.Name == "timeout" })
 	rules, urls, serverID := &hook.Rules{}, []string{*url}, ""
 	switch {
 	case (*url == "") == (*file == ""):
 		return fmt.Errorf("%w: either --url or --conf", errUsage)
-	case given && *timeout <= 0:
-		return fmt.Errorf("%w: --timeout is longer than 0, not %v", errUsage, *timeout)
 	case *file == "":
 		if err := hook.CheckURL(*url); err != nil {
 			return fmt.Errorf("%w: --url begins with http:// or https:// and a host, or with http://unix:/ and a path: %w", errUsage, err)
@@ -65,8 +68,8 @@ func test(ctx context.Context, args []string, version string, stdout, stderr io.
 			return err
 		}
 	}
-	if given {
-		rules.Timeout = *timeout
+	if timeout > 0 {
+		rules.Timeout = timeout
 	}
 	serverID = cmp.Or(serverID, "hook-test")
 	hook.TakeStandardLog(slog.New(slog.DiscardHandler)) // for good: stderr is for what is said here
@@ -127,10 +130,7 @@ func sample(a hook.Action, vhost, stream, ip string) (hook.Event, error) {
 	if _, err := netip.ParseAddr(ip); err != nil {
 		return hook.Event{}, fmt.Errorf("%w: --ip is an IP address, not %q", errUsage, ip)
 	}
-	path, param, has := strings.Cut(stream, "?")
-	if has {
-		param = "?" + param
-	}
+	path, _, _ := strings.Cut(stream, "?")
 	i := strings.LastIndexByte(path, '/')
 	if i <= 0 || i == len(path)-1 {
 		return hook.Event{}, fmt.Errorf("%w: --stream is APP/NAME, not %q", errUsage, stream)
@@ -139,13 +139,20 @@ func sample(a hook.Action, vhost, stream, ip string) (hook.Event, error) {
 	if host == conf.DefaultVhost {
 		host = "127.0.0.1"
 	}
+	tcURL := "rtmp://" + host + "/" + path[:i]
+	n, err := rtmp.ParseStream(tcURL, path[:i], stream[i+1:]) // as the server reads what a client says
+	if err != nil {
+		return hook.Event{}, fmt.Errorf("%w: --stream %q would be refused without a call: %w", errUsage, stream, err)
+	}
+	if n.Host != host {
+		return hook.Event{}, fmt.Errorf("%w: the parameters of --stream ask for the vhost %q: say so with --vhost", errUsage, n.Host)
+	}
 	ev := hook.Event{
-		Action: a, ClientID: 1, IP: ip, Vhost: vhost, App: path[:i], Stream: path[i+1:], Param: param,
-		TcURL: "rtmp://" + host + "/" + path[:i],
+		Action: a, ClientID: 1, IP: ip, Vhost: vhost, App: n.App, Stream: n.Stream, Param: n.Param, TcURL: tcURL,
 	}
 	if a == hook.OnDVR {
 		ev.Cwd, _ = os.Getwd()
-		ev.File, ev.Duration, ev.Size = "./objs/nginx/html/"+path+".flv", 10*time.Second, 1<<20
+		ev.File, ev.Duration, ev.Size = "./objs/nginx/html/"+n.App+"/"+n.Stream+".flv", 10*time.Second, 1<<20
 	}
 	return ev, nil
 }
@@ -177,9 +184,17 @@ func configured(file string, a hook.Action, vhost string) (*hook.Rules, []string
 	case !v.Hooks.Enabled:
 		return nil, nil, "", fmt.Errorf("the http_hooks of vhost %s are not enabled: the server calls nobody", vhost)
 	case len(urls) == 0:
-		return nil, nil, "", fmt.Errorf("the vhost %s has no URL for %s: the server calls nobody, a gate counts as accepted", vhost, a)
+		return nil, nil, "", fmt.Errorf("the vhost %s has no URL for %s: the server calls nobody%s", vhost, a, unasked(a))
 	}
 	return rules, urls, c.ServerID, nil
+}
+
+// unasked says what an event without a URL means to a client.
+func unasked(a hook.Action) string {
+	if gate(a) {
+		return " and accepts every client"
+	}
+	return ""
 }
 
 // show prints what was sent and what came back.
