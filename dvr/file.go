@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	writeSize  = 64 << 10                       // the buffer is written when it has this much
+	writeSize  = 128 << 10                      // the buffer is written when it has this much
 	keepBuffer = 256 << 10                      // a larger one (a large tag) is not kept
 	metadataAt = flv.HeaderSize + flv.TagHeader // of the body: always the first tag
 )

@@ -47,7 +47,7 @@ const (
 	maxDrain    = 4096                   // frames taken at a time
 	diskCalls   = 16                     // under way at a time, per directory of a template
 	fileCalls   = 2                      // of them, those that complete and open files: a crowd that does so at once waits in line
-	flushAfter  = 450 * time.Millisecond // a byte waits no longer for the kernel, on a machine that has time: 500 ms are promised
+	flushAfter  = 480 * time.Millisecond // a byte waits no longer for the kernel, on a machine that has time: 500 ms are promised, and each write costs
 	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
 	retryAfter  = 10 * time.Second       // between tries of a new file
 	closeGrace  = time.Second            // of the time for Close, to complete files of publishes that still run; and for chores
