@@ -54,7 +54,29 @@ func TestMarkFails(t *testing.T) {
 		ev := s.only()
 		p := s.read(ev)
 		if b, err := os.ReadFile(s.cwd + "/x.flv"); err != nil || bytes.Contains(b, []byte("k=v")) || p.properties["keyframes"] == nil || ev.Error != "" {
-			t.Errorf("%+v: %v, %v", ev, p.properties, err)
+			t.Errorf("%+v: %v, %v", ev, p.properties["keyframes"], err)
+		}
+	})
+}
+
+// TestRepairWithoutMark: a leftover whose mark cannot be made has its note until it
+// has its name, and not beyond.
+func TestRepairWithoutMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv")
+		whole := left(t, s, "x", videoHeader, key(0), inter(40), key(80))
+		n := again(t, t.TempDir())
+		write(t, n.cwd+"/rec/live/x.flv.tmp", whole)
+		if err := os.MkdirAll(n.cwd+"/rec/live/x.flv"+done+"/taken", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		n.run()
+		synctest.Wait()
+		ev := n.only()
+		p := n.read(ev)
+		if b, err := os.ReadFile(n.cwd + "/rec/live/x.flv"); err != nil || bytes.Contains(b, []byte("k=v")) || p.properties["keyframes"] == nil ||
+			!ev.Recovered || ev.ClientID != 1 || ev.Error != "" || times([]parsed{p}) != "h0 k0 p40 k80" {
+			t.Errorf("%+v: %v, %v", ev, p.properties["keyframes"], err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -296,16 +297,20 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		m.facts = who
 	}
 	m.Recovered, m.Duration, m.Size, m.heard = true, rep.Duration(), rep.Size, r.heard(m.Vhost)
-	if !ok { // else it is whole, and to write it again could cost it
-		m.set(c, f)
+	note := "" // as in file.complete
+	if !ok {   // else the mark is whole, and to write it again could cost it
+		if err := m.set(c, f); err != nil && !gone(err) {
+			who := m.facts
+			who.Lost = cmp.Or(m.Error, who.Lost)
+			note = who.note()
+		}
 	}
-	if err := rep.Repair(f); err != nil {
+	if err := errors.Join(rep.Repair(f, note), datasync(f)); err != nil {
 		return rep, m, place{}, err
 	}
-	if err := datasync(f); err != nil {
-		return rep, m, place{}, err
+	if to, err = c.publish(f); to.name != "" && note != "" {
+		err = errors.Join(err, rep.Repair(f, ""), datasync(f))
 	}
-	to, err = c.publish(f)
 	return rep, m, to, err
 }
 

@@ -89,18 +89,18 @@ func (r *Report) GoesOn(f io.ReaderAt) (int64, error) {
 }
 
 // Repair makes the file whole that the report is about: what stands behind the
-// last whole tag is cut off, and flags and metadata say what is in the file. It
-// may be done again when it was interrupted.
+// last whole tag is cut off, and flags and metadata say what is in the file, with a
+// note as Complete does. It may be done again, also when it was interrupted.
 func (r *Report) Repair(f interface {
 	io.WriterAt
 	Truncate(size int64) error
-}) error {
+}, note string) error {
 	if r.Damage != nil {
 		if err := f.Truncate(r.Size); err != nil {
 			return err
 		}
 	}
-	return r.metadata.Complete(f, r.metadataAt, &r.Summary, r.Size, "")
+	return r.metadata.Complete(f, r.metadataAt, &r.Summary, r.Size, note)
 }
 
 // Complete writes what is known at the end over a file of size bytes, whose

@@ -45,7 +45,7 @@ func repair(t *testing.T, b []byte) (*Report, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := rep.Repair(f); err != nil {
+	if err := rep.Repair(f, ""); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
@@ -147,12 +147,31 @@ func TestRepairInterrupted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := rep.Repair(interrupted); (err == nil) != (steps == 4) {
+		if err := rep.Repair(interrupted, ""); (err == nil) != (steps == 4) {
 			t.Errorf("%d steps: %v", steps, err)
 		}
 		if _, got := repair(t, interrupted.data); !bytes.Equal(got, want) {
 			t.Errorf("interrupted after %d steps it comes out different", steps)
 		}
+	}
+}
+
+// TestRepairKeepsNote: as long as nothing else says who has published, the file
+// does, and is repaired once more when that is over.
+func TestRepairKeepsNote(t *testing.T) {
+	b, ends := recording()
+	b = b[:ends[15]+9]
+	_, want := repair(t, b)
+	file := &failing{data: bytes.Clone(b), steps: 100}
+	rep, err := Scan(bytes.NewReader(b))
+	if err = errors.Join(err, rep.Repair(file, rep.Note)); err != nil {
+		t.Fatal(err)
+	}
+	if noted, err := Scan(bytes.NewReader(file.data)); err != nil || noted.Note != "note" || noted.Damage != nil {
+		t.Errorf("%+v, %v", noted, err)
+	}
+	if err := rep.Repair(file, ""); err != nil || !bytes.Equal(file.data, want) {
+		t.Errorf("without the note it comes out different, %v", err)
 	}
 }
 

@@ -209,7 +209,7 @@ func repair(path string, cut bool) (line string, err error) {
 	}
 	state := "whole, nothing to do"
 	if !rep.Whole() || !rep.Telling() {
-		if err := errors.Join(rep.Repair(f), f.Sync()); err != nil {
+		if err := errors.Join(rep.Repair(f, ""), f.Sync()); err != nil {
 			return "", err
 		}
 		state = "repaired"
