@@ -19,7 +19,7 @@ type endpoint struct {
 	breaker     breaker           // of notices: no answer to any call
 	throttle    breaker           // of notices: the answer is "later"
 	own         map[string]*own   // of gates, by vhost: those that have failed
-	answered    time.Time         // to any call, the last time
+	answered    time.Time         // to a gate, the last time
 	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker is open
 	lines       map[uint64]*line  // of clients and recordings
 	lanes       map[string]*lane  // of notices, by vhost
@@ -130,7 +130,9 @@ func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refu
 		}
 		return ""
 	}
-	ep.answered = now
+	if gate {
+		ep.answered = now
+	}
 	shut := ep.gateBreaker.open
 	if gate || !ep.gatesHang {
 		ep.gatesHang = false
@@ -203,8 +205,9 @@ func (e *Engine) ownLocked(l *lane, failed bool) (text string) {
 const patience = 2 * time.Second
 
 // gaveUp notes that a client gave up before there was an answer to a call of its
-// gate, unless the endpoint has answered another meanwhile. Else one that hangs
-// would never be found out where all clients have less patience than the timeout.
+// gate, unless the endpoint has answered another gate meanwhile; that it answers
+// notices says nothing. Else one that hangs would never be found out where all
+// clients have less patience than the timeout.
 func (e *Engine) gaveUp(ep *endpoint, c *Client, why *Refusal, sent time.Time) {
 	e.mu.Lock()
 	gone := time.Now()

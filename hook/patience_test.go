@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -9,12 +10,19 @@ import (
 	"time"
 )
 
-// An endpoint that hangs is found out also when all clients give up before the
-// timeout: then on_fail decides, at once.
+// An endpoint whose gates hang is found out also when all clients give up before
+// the timeout, and when it answers notices all the while: then on_fail decides, at
+// once.
 func TestClientsGiveUpOnHangingEndpoint(t *testing.T) {
+	for _, notices := range []bool{false, true} {
+		t.Run(fmt.Sprint("notices answered ", notices), func(t *testing.T) { testGiveUp(t, notices) })
+	}
+}
+
+func testGiveUp(t *testing.T, notices bool) {
 	var up atomic.Bool
 	h := func(w http.ResponseWriter, r *http.Request, c call) {
-		if !up.Load() {
+		if !up.Load() && endOf(c.Action) != "" {
 			pause(r, time.Minute)
 			return
 		}
@@ -24,6 +32,9 @@ func TestClientsGiveUpOnHangingEndpoint(t *testing.T) {
 	rules.Timeout, rules.AllowOnFail = 30*time.Second, true
 	bubble(t, Options{Rules: rulesOf(rules)}, h, func(t *testing.T, e *Engine) {
 		for i := range uint64(20) {
+			if notices {
+				time.AfterFunc(time.Second, func() { e.Client().Tell(event(OnClose, 1000+i, "")) })
+			}
 			err := gone(t, e, i, 5*time.Second, 2*time.Second)
 			if i < breakerFails {
 				wantReason(t, err, ReasonCanceled)
