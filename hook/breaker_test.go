@@ -115,6 +115,25 @@ func TestNoCallTakesNoTime(t *testing.T) {
 	})
 }
 
+// Nor is what has a URL that cannot be called.
+func TestNoURLTakesNoTime(t *testing.T) {
+	for _, noRetry := range []bool{true, false} {
+		rules := all("http://h:SECRET/")
+		rules.NoRetry = noRetry
+		e := testEngine(t, rules)
+		wantReason(t, e.Client().Ask(t.Context(), event(OnPlay, 1, "s")), ReasonRefused)
+		e.Client().Tell(event(OnStop, 1, "s"))
+		if !settles(func() bool { return e.Counters()[OnStop].Failed == 1 }) {
+			t.Fatal("the notice is not given up")
+		}
+		for _, ev := range e.Endpoints()[0].Events {
+			if ev.Latency != [buckets]uint64{} {
+				t.Errorf("a call: %v", ev.Args())
+			}
+		}
+	}
+}
+
 // What one vhost does not accept is not held against the others of its endpoint.
 func TestTLSIsOfVhost(t *testing.T) {
 	rules := &Rules{}

@@ -213,7 +213,7 @@ func (c *Client) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 			counts.count(o)
 		}
 	}()
-	if r := await(ctx, place.turn, failing, "earlier events of this client are not delivered yet"); r != nil {
+	if r := e.await(ctx, hope{ep, ev.Vhost, b.rules, failing}, place.turn, "earlier events of this client are not delivered yet"); r != nil {
 		e.mu.Lock()
 		r.pending(ep.breaker.open && place.line.silent)
 		e.mu.Unlock()
@@ -234,16 +234,17 @@ func (c *Client) ask(ctx context.Context, t *target, ev *Event, b *begin, body [
 		e.leaveLocked(ticket)
 		e.mu.Unlock()
 	}()
-	if r := await(ctx, ticket.granted, failing, "no worker was free"); r != nil {
+	if r := e.await(ctx, hope{ep, ev.Vhost, b.rules, failing}, ticket.granted, "no worker was free"); r != nil {
 		return r
 	}
 	e.intend(ctx, b, ev, true)
 	e.mu.Lock()
-	called = ep.admitLocked(ev.Vhost, b.rules, time.Now())
+	admitted := ep.admitLocked(ev.Vhost, b.rules, time.Now())
 	e.mu.Unlock()
-	if !called {
+	if !admitted {
 		return &Refusal{Reason: ReasonBreaker}
 	}
+	called = t.err == nil
 	return c.askNow(ctx, ep, t, ev, b, body)
 }
 

@@ -97,7 +97,7 @@ func (e *Engine) awaitEnds(ctx context.Context, ep *endpoint, ev *Event, rules *
 		}
 		failing := ep.gateFailing
 		e.mu.Unlock()
-		r := await(ctx, w.heard, failing, "the end of the stream's last publish is not delivered yet (on_unpublish)")
+		r := e.await(ctx, hope{ep, ev.Vhost, rules, failing}, w.heard, "the end of the stream's last publish is not delivered yet (on_unpublish)")
 		e.mu.Lock()
 		if r != nil {
 			first := ep.ends[key].first
@@ -144,16 +144,32 @@ func (c *Client) AwaitEnds(ctx context.Context, ev Event) error {
 	return nil
 }
 
-// await waits for c, as long as there is hope: not when the endpoint fails gates.
-func await(ctx context.Context, c, failing <-chan struct{}, why string) *Refusal {
-	select {
-	case <-c:
-		return nil
-	case <-failing:
-		return &Refusal{Reason: ReasonBreaker, Detail: why}
-	case <-ctx.Done():
-		r := ended(ctx)
-		r.Detail = why
-		return r
+// A hope is what a gate waits with: that its endpoint does not fail it.
+type hope struct {
+	ep      *endpoint
+	vhost   string
+	rules   *Rules
+	failing <-chan struct{} // the endpoint's gateFailing when there was hope
+}
+
+// await waits for c, as long as there is hope.
+func (e *Engine) await(ctx context.Context, h hope, c <-chan struct{}, why string) *Refusal {
+	for {
+		select {
+		case <-c:
+			return nil
+		case <-h.failing:
+			e.mu.Lock()
+			fails := h.ep.failsLocked(h.vhost, h.rules)
+			h.failing = h.ep.gateFailing
+			e.mu.Unlock()
+			if fails {
+				return &Refusal{Reason: ReasonBreaker, Detail: why}
+			}
+		case <-ctx.Done():
+			r := ended(ctx)
+			r.Detail = why
+			return r
+		}
 	}
 }

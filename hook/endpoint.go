@@ -20,7 +20,7 @@ type endpoint struct {
 	throttle    breaker           // of notices: the answer is "later"
 	own         map[string]*own   // of gates, by vhost: those that have failed
 	answered    time.Time         // to a gate, the last time
-	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker is open
+	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker, or that of a vhost, is open
 	lines       map[uint64]*line  // of clients and recordings
 	lanes       map[string]*lane  // of notices, by vhost
 	gates       map[string]*gates // by vhost
@@ -119,8 +119,7 @@ func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refu
 		gates := (gate || why.Reason == ReasonRefused) && ep.gateBreaker.failed(now)
 		notices := ep.breaker.failed(now)
 		if ep.gateBreaker.open { // gates that wait for something here need not wait longer
-			close(ep.gateFailing)
-			ep.gateFailing = make(chan struct{})
+			ep.releaseLocked()
 		}
 		switch {
 		case gates:

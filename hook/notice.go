@@ -205,7 +205,10 @@ func (e *Engine) deliver(ln *line) {
 	case done:
 		counts.timed(Objected, took)
 		e.finishLocked(it, Objected)
-	case t.err != nil, rules.NoRetry && !e.aborted:
+	case t.err != nil:
+		counts.count(Failed)
+		e.finishLocked(it, Failed)
+	case rules.NoRetry && !e.aborted:
 		counts.timed(Failed, took)
 		e.finishLocked(it, Failed)
 	default:

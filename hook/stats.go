@@ -161,6 +161,7 @@ func (s *EventStats) Quantile(q float64) time.Duration {
 
 // Endpoints returns what is known of each endpoint, by name.
 func (e *Engine) Endpoints() []EndpointStats {
+	vhosts := e.failingVhosts()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []EndpointStats
@@ -168,15 +169,10 @@ func (e *Engine) Endpoints() []EndpointStats {
 	for _, ep := range e.endpoints {
 		s := EndpointStats{
 			Endpoint: ep.key, BreakerOpen: ep.gateBreaker.open, Unanswered: ep.breaker.open, Throttled: ep.throttle.open,
-			Pending: ep.pending, Bytes: ep.bytes,
+			GateVhosts: vhosts[ep.key], Pending: ep.pending, Bytes: ep.bytes,
 		}
 		if ep.oldest != nil {
 			s.Oldest = now.Sub(time.UnixMilli(ep.oldest.told))
-		}
-		for _, o := range ep.own {
-			if o.open {
-				s.GateVhosts++
-			}
 		}
 		for _, l := range ep.lanes {
 			s.Running += l.running
