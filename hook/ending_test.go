@@ -98,6 +98,34 @@ func TestEndPassesBreakers(t *testing.T) {
 	}
 }
 
+// An end that is told while a gate waits for its stream is moved ahead, too: that of
+// another newcomer who lost a takeover.
+func TestEndToldWhileGateWaits(t *testing.T) {
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		switch c.Action {
+		case OnClose:
+			pause(r, 25*time.Second) // slow, not dead
+		case OnUnpublish:
+			pause(r, 2*time.Second)
+		}
+		io.WriteString(w, "0")
+	}
+	r := all("http://h/")
+	r.Timeout = time.Minute
+	bubble(t, Options{Rules: rulesOf(r)}, h, func(t *testing.T, e *Engine) {
+		for i := range uint64(2 * DefaultWorkers) {
+			e.Client().Tell(event(OnClose, 1000+i, ""))
+		}
+		synctest.Wait()
+		e.Client().Tell(event(OnUnpublish, 1, "s"))
+		time.AfterFunc(time.Second, func() { e.Client().Tell(event(OnUnpublish, 2, "s")) })
+		started := time.Now()
+		if err := e.Client().Ask(t.Context(), event(OnPublish, 3, "s")); err != nil || time.Since(started) != 3*time.Second {
+			t.Errorf("%v after %v", err, time.Since(started))
+		}
+	})
+}
+
 // The end itself hangs: the gate waits in its own time. on_fail applies once the
 // endpoint is known to answer nothing that is told.
 func TestEndHangs(t *testing.T) {

@@ -120,6 +120,9 @@ func (e *Engine) addLocked(ep *endpoint, it *item, line uint64, await endKey) {
 		ep.awaitLocked(it, await)
 	}
 	e.joinLocked(ep, line, it)
+	if ep.waits[await] != nil { // a gate waits already: it waits for this too
+		e.hurryLocked(it)
+	}
 	for drop := ep.oldest; drop != nil && (ep.pending > e.maxPending || ep.bytes > maxBytes); {
 		next := drop.newer
 		if !drop.running() {
