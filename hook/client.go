@@ -54,6 +54,7 @@ func endOf(a Action) Action {
 // on_stop. After a refusal it owes none, except where Owed says so: a request
 // went out (Sent) and may have been granted, but the gate was given up
 // (ReasonCanceled, ReasonClosed), or found no answer for a client that had left.
+// That end is not told to endpoints of the list that were not asked.
 // Endpoints that said yes before a later URL refused hear the end from here.
 func (c *Client) Ask(ctx context.Context, ev Event) error {
 	e := c.engine
@@ -114,10 +115,13 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 	defer e.asks.Done()
 
 	body := ev.AppendJSON(nil, e.serverID, b.rules.ClientIDString)
-	var yes []string // keys of endpoints
+	var yes, asked []string // keys of endpoints
 	for _, t := range targets {
 		url = t.masked
 		r := c.ask(ctx, t, ev, b, body)
+		if r == nil || r.Sent {
+			asked = append(asked, t.key)
+		}
 		switch {
 		case r == nil:
 			yes = append(yes, t.key)
@@ -145,6 +149,11 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 	case refusal.owed(!c.left.IsZero()):
 		refusal.Owed = true
 		count.Refused++
+		for _, t := range targets {
+			if !slices.Contains(asked, t.key) {
+				b.unasked = append(b.unasked, t.key)
+			}
+		}
 		c.rememberLocked(ev.Action, b)
 	default:
 		count.Refused++
@@ -290,6 +299,7 @@ func (c *Client) Tell(ev Event) {
 	e.mu.Lock()
 	b := c.begun[ev.Action]
 	delete(c.begun, ev.Action)
+	urls = e.concernedLocked(b, urls)
 	if len(urls) == 0 {
 		e.settleLocked(b)
 	}
@@ -299,6 +309,20 @@ func (c *Client) Tell(ev Event) {
 			ev: &ev, id: b.endID(), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString), urls: urls, rules: rules, begin: b,
 		})
 	}
+}
+
+// concernedLocked leaves out who does not hear the end of a begin.
+func (e *Engine) concernedLocked(b *begin, urls []string) []string {
+	if b == nil || len(b.unasked) == 0 {
+		return urls
+	}
+	var those []string
+	for _, raw := range urls {
+		if !slices.Contains(b.unasked, e.targetLocked(raw).key) {
+			those = append(those, raw)
+		}
+	}
+	return those
 }
 
 // rules finds the rules for an event: those in force; if there is no such vhost

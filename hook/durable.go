@@ -26,6 +26,10 @@ type begin struct {
 	rules *Rules // that it was accepted under
 	id    string // webhook-id of the gate
 
+	// Set before the end is told; the journal does not know it: killed in between,
+	// the server tells all of them at its next start.
+	unasked []string // keys of endpoints that do not hear the end of what was given up
+
 	// Guarded by Engine.mu.
 	seq   uint64         // of its record; 0: it has none
 	entry *journal.Entry // on its way to the disk; nil: not, or there

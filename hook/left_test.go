@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -93,6 +96,75 @@ func TestNoAnswerForWhoLeft(t *testing.T) {
 			closeNow(t, e)
 			if got := ends.String(); got != want && got != c.path+" /yes" {
 				t.Errorf("%+v: ends %q", c, got)
+			}
+		})
+	}
+}
+
+// Who leaves while the first endpoints of a list think is over for those; the ones
+// behind them were not asked and hear nothing, also not after a restart. Who only
+// hears of ends does.
+func TestNeverAsked(t *testing.T) {
+	for _, c := range []struct {
+		urls, ends string // on_publish; who hears on_unpublish
+	}{
+		{"hang a", "hang end"},
+		{"a hang b", "a hang end"},
+		{"a hang a", "a hang end"},
+		{"dead hang b", "hang end"}, // passed over as on_fail says
+	} {
+		t.Run(c.urls, func(t *testing.T) {
+			servers, at := make(map[string]*ledger), map[string]string{"dead": "http://127.0.0.1:1/dead"}
+			thinks := make(chan struct{})
+			for _, name := range []string{"a", "b", "hang", "end"} {
+				servers[name] = newLedger(t, func(w http.ResponseWriter, call call) {
+					if name == "hang" && call.Action == OnPublish {
+						<-thinks
+					}
+					io.WriteString(w, "0")
+				})
+				at[name] = servers[name].URL + "/" + name
+			}
+			r := &Rules{Enabled: true, AllowOnFail: true, OnUnpublish: []string{at["end"]}}
+			for name := range strings.FieldsSeq(c.urls) {
+				r.OnPublish = append(r.OnPublish, at[name])
+				if !slices.Contains(r.OnUnpublish, at[name]) {
+					r.OnUnpublish = append(r.OnUnpublish, at[name])
+				}
+			}
+			dir := t.TempDir()
+			e := durable(t, dir, Options{Rules: rulesOf(r)})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() {
+				settles(func() bool { return len(servers["hang"].seen()) > 0 })
+				cancel()
+			}()
+			client := e.Client()
+			err := client.Ask(ctx, event(OnPublish, 1, "s"))
+			close(thinks)
+			wantReason(t, err, ReasonCanceled)
+			if !err.(*Refusal).Owed {
+				t.Fatalf("no end is owed: %v", err)
+			}
+			client.Tell(event(OnUnpublish, 1, "s"))
+			quiet(t, e)
+			left := killed(t, dir)
+			closeNow(t, e)
+			if told := e.Counters()[OnUnpublish].Told; told != uint64(len(strings.Fields(c.ends))) {
+				t.Errorf("told %d times", told)
+			}
+			closeNow(t, durable(t, left, Options{Rules: rulesOf(r)}))
+			heard := make(map[string]bool)
+			for name, srv := range servers {
+				for _, call := range srv.seen() {
+					if call.Action == OnUnpublish {
+						heard[name] = true
+					}
+				}
+			}
+			if got := strings.Join(slices.Sorted(maps.Keys(heard)), " "); got != strings.Join(slices.Sorted(strings.FieldsSeq(c.ends)), " ") {
+				t.Errorf("ends at %s, want %s", got, c.ends)
 			}
 		})
 	}
