@@ -23,6 +23,14 @@ const (
 	stageConnected
 )
 
+// A unix socket whose queue of connections is full refuses the next one at once
+// (EAGAIN), where TCP knocks again by itself. So do we, as long as the call has
+// time: our own choices.
+const (
+	minKnock = time.Millisecond
+	maxKnock = 50 * time.Millisecond
+)
+
 // call posts one body to one URL, once, within ctx. A refusal says that no whole
 // answer came; a status that arrived is in the answer all the same. id is the
 // same in every call about one event.
@@ -36,10 +44,24 @@ func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, b
 		TLSHandshakeStart: func() { stage.Store(stageTLS) },
 		GotConn:           func(httptrace.GotConnInfo) { stage.Store(stageConnected) },
 	}
-	req := e.request(httptrace.WithClientTrace(ctx, trace), t, rules, id, body)
-	resp, err := e.transport(rules.TLS).Do(req)
-	if err != nil {
-		return answer{}, failure(ctx, err, stage.Load())
+	traced, client := httptrace.WithClientTrace(ctx, trace), e.transport(rules.TLS)
+	var resp *http.Response
+	var err error
+	for wait := minKnock; ; wait = min(2*wait, maxKnock) {
+		resp, err = client.Do(e.request(traced, t, rules, id, body))
+		if err == nil {
+			break
+		}
+		if stage.Load() != stageDial || !errors.Is(err, syscall.EAGAIN) {
+			return answer{}, failure(ctx, err, stage.Load())
+		}
+		select {
+		case <-time.After(spread(wait)):
+		case <-ctx.Done():
+			r := ended(ctx)
+			r.Detail = "the socket's queue of connections is full"
+			return answer{}, r
+		}
 	}
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, header: resp.Header, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
