@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -52,12 +53,14 @@ func hooks(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("hooks", flag.ContinueOnError)
 	var o hooksOptions
 	fs.StringVar(&o.srs, "srs", "", "the srs `program` to measure")
-	fs.Float64Var(&o.rate, "rate", 2000, "connects per second; each publishes or plays, and leaves")
+	fs.Float64Var(&o.rate, "rate", 2000, fmt.Sprintf("connects per second; each publishes or plays, and leaves. From %.0f a second and %d calls (four for each) on\n"+
+		"the exit status is 1 when less than %.0f %% of the calls reuse a connection", keptRate, judgedCalls, leastReuse))
 	fs.DurationVar(&o.duration, "duration", 5*time.Second, "how long")
 	fs.DurationVar(&o.hold, "hold", 10*time.Millisecond, "how long a client stays")
 	fs.DurationVar(&o.delay, "delay", time.Millisecond, "the receiver answers after this time")
 	fs.Float64Var(&o.fail, "fail", 0, "the receiver answers so many `of one` calls with 503")
-	fs.BoolVar(&o.hang, "hang", false, "measure twice: alone, and beside an endpoint of another vhost that never answers")
+	fs.BoolVar(&o.hang, "hang", false, "measure twice: alone, and beside an endpoint of another vhost that never answers; the exit status is 1 when the\n"+
+		"p99 is then over "+p99Rule+", or the largest gap of -players over "+gapRule)
 	fs.IntVar(&o.players, "players", 0, "players of a stream whose largest gap between frames is measured meanwhile")
 	fs.StringVar(&o.receive, "receive", "", "be the receiver on this `address`, until interrupted")
 	fs.BoolVar(&o.silent, "silent", false, "with -receive: never answer")
@@ -143,7 +146,9 @@ func (b *hooksBench) start(ctx context.Context) error {
 	if err := os.WriteFile(file, text, 0o664); err != nil {
 		return err
 	}
-	return b.child(ctx, "server", b.address, program, "-c", file)
+	err = b.child(ctx, "server", b.address, program, "-c", file)
+	slices.Reverse(b.children[1:]) // the receiver that hangs is stopped first: the server would wait for it
+	return err
 }
 
 func (b *hooksBench) child(ctx context.Context, name, address string, args ...string) error {
@@ -156,7 +161,7 @@ func (b *hooksBench) child(ctx context.Context, name, address string, args ...st
 }
 
 func (b *hooksBench) stop() {
-	for i := len(b.children) - 1; i >= 0; i-- { // the server first: it still has ends to tell
+	for i := len(b.children) - 1; i >= 0; i-- { // the server before the receiver: it still has ends to tell
 		b.children[i].stop()
 	}
 	if b.dir != "" {
@@ -178,6 +183,7 @@ func (b *hooksBench) run(ctx context.Context) error {
 	}
 	defer audience.close()
 	var gaps, p99s []time.Duration
+	var reuses []reuse
 	phases := []string{"srs, as a client sees its decisions"}
 	if b.hang {
 		phases = []string{"srs, alone", "srs, beside an endpoint that hangs"}
@@ -188,24 +194,15 @@ func (b *hooksBench) run(ctx context.Context) error {
 		if i == 1 {
 			trouble = b.trouble(ctx)
 		}
-		before, err := b.report(ctx, 0)
-		if err != nil {
-			return err
-		}
 		audience.gap()
-		l := newHooksLoad(b)
-		took := l.run(ctx)
-		gaps, p99s = append(gaps, audience.gap()), append(p99s, l.decisions.percentile(99))
+		l, used, err := b.stretch(ctx, table, name)
+		gaps = append(gaps, audience.gap())
 		trouble()
-		after, err := b.report(ctx, before.Closed+l.connected.Load())
-		if err != nil {
+		if l == nil {
 			return err
 		}
-		calls, connections := after.Calls-before.Calls, after.Connections-before.Connections
-		row(table, name, calls, took, &l.decisions, connections)
-		if err := l.verdict(b, before, after); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", name, err))
-		}
+		p99s, reuses = append(p99s, l.decisions.percentile(99)), append(reuses, used)
+		faults = append(faults, err)
 	}
 	if !b.hang {
 		for _, keep := range []bool{true, false} {
@@ -220,6 +217,9 @@ func (b *hooksBench) run(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(b.stdout, "\nthe receiver: %d clients, %d begins accepted, %d ends, %d out of order, %d repeats\n", r.Clients, r.Begins, r.Ends, r.Disorder, r.Repeats)
+	for i, u := range reuses {
+		faults = append(faults, u.judge(b.stdout, phases[i], b.rate))
+	}
 	for i, g := range gaps {
 		if b.players > 0 {
 			fmt.Fprintf(b.stdout, "largest gap between two frames (40 ms apart) of %d players: %.1f ms (%s)\n", b.players, milliseconds(g), phases[i])
@@ -227,35 +227,41 @@ func (b *hooksBench) run(ctx context.Context) error {
 	}
 	if b.hang {
 		fmt.Fprintln(b.stdout)
-		neighbour(b.stdout, "p99 of the decisions", p99s, max(p99s[0]*12/10, p99s[0]+2*time.Millisecond), "1.2 x of alone or 2 ms more")
+		faults = append(faults, neighbour(b.stdout, "p99 of the decisions", p99s, max(p99s[0]*12/10, p99s[0]+2*time.Millisecond), p99Rule))
 		if b.players > 0 {
-			neighbour(b.stdout, "largest gap between frames", gaps, gaps[0]+20*time.Millisecond, "20 ms more than alone")
+			faults = append(faults, neighbour(b.stdout, "largest gap between frames", gaps, gaps[0]+20*time.Millisecond, gapRule))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// neighbour says whether what was measured beside an endpoint that hangs is
-// within the bound. It is no fault of the run if not: the machine may be busy.
-func neighbour(w io.Writer, what string, measured []time.Duration, bound time.Duration, rule string) {
-	verdict := "within"
-	if measured[1] > bound {
-		verdict = "OVER"
+// stretch measures one load and writes its row. Without a load the error is why
+// there was none, else what was wrong with it.
+func (b *hooksBench) stretch(ctx context.Context, table io.Writer, name string) (*hooksLoad, reuse, error) {
+	before, err := b.report(ctx, 0)
+	if err != nil {
+		return nil, reuse{}, err
 	}
-	fmt.Fprintf(w, "%s: %.2f ms alone, %.2f ms beside an endpoint that hangs; %s the bound of %.2f ms (%s)\n",
-		what, milliseconds(measured[0]), milliseconds(measured[1]), verdict, milliseconds(bound), rule)
+	l := newHooksLoad(b)
+	took := l.run(ctx)
+	after, err := b.report(ctx, before.Closed+l.connected.Load())
+	if err != nil {
+		return nil, reuse{}, err
+	}
+	used := reuse{after.Calls - before.Calls, after.Connections - before.Connections}
+	row(table, name, took, &l.decisions, used)
+	if err := l.verdict(b, before, after); err != nil {
+		return l, used, fmt.Errorf("%s: %w", name, err)
+	}
+	return l, used, nil
 }
 
-func row(w io.Writer, name string, calls int64, took time.Duration, h *histogram, connections int64) {
+func row(w io.Writer, name string, took time.Duration, h *histogram, used reuse) {
 	q := h.quantiles()
 	if q == nil {
 		q = new(quantiles)
 	}
-	reuse := 0.0
-	if calls > 0 {
-		reuse = 100 * (1 - float64(connections)/float64(calls))
-	}
-	fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%.2f\n", name, float64(calls)/took.Seconds(), q.P50, q.P90, q.P99, q.Max, connections, reuse)
+	fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%.2f\n", name, float64(used.calls)/took.Seconds(), q.P50, q.P90, q.P99, q.Max, used.connections, used.percent())
 }
 
 // report asks the receiver what it has seen, once so many clients are over.
@@ -312,7 +318,7 @@ func (b *hooksBench) direct(ctx context.Context, w io.Writer, keep bool) error {
 	if !keep {
 		name = "a client that opens one for each call, as SRS does"
 	}
-	row(w, name, after.Calls-before.Calls, took, &h, after.Connections-before.Connections)
+	row(w, name, took, &h, reuse{after.Calls - before.Calls, after.Connections - before.Connections})
 	var faults []error
 	if failed > 0 {
 		faults = append(faults, fmt.Errorf("%s: %d calls had no answer", name, failed))

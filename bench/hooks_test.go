@@ -49,19 +49,79 @@ func TestReceiverChecks(t *testing.T) {
 	}
 }
 
-// TestNeighbour: what is said of a run beside an endpoint that hangs.
+// TestNeighbour: what is said of a run beside an endpoint that hangs; over the
+// bound it fails.
 func TestNeighbour(t *testing.T) {
 	const ms = time.Millisecond
 	for _, c := range []struct {
 		beside time.Duration
 		want   string
+		fails  bool
 	}{
-		{12 * ms, "p99: 10.00 ms alone, 12.00 ms beside an endpoint that hangs; within the bound of 12.00 ms (rule)\n"},
-		{13 * ms, "p99: 10.00 ms alone, 13.00 ms beside an endpoint that hangs; OVER the bound of 12.00 ms (rule)\n"},
+		{12 * ms, "p99: 10.00 ms alone, 12.00 ms beside an endpoint that hangs; within the bound of 12.00 ms (rule)\n", false},
+		{13 * ms, "p99: 10.00 ms alone, 13.00 ms beside an endpoint that hangs; OVER the bound of 12.00 ms (rule)\n", true},
 	} {
 		var out bytes.Buffer
-		if neighbour(&out, "p99", []time.Duration{10 * ms, c.beside}, 12*ms, "rule"); out.String() != c.want {
-			t.Error(out.String())
+		err := neighbour(&out, "p99", []time.Duration{10 * ms, c.beside}, 12*ms, "rule")
+		if out.String() != c.want || (err != nil) != c.fails {
+			t.Error(out.String(), err)
 		}
+	}
+}
+
+// TestReuse: what is said of connections that are not kept, where they could be.
+func TestReuse(t *testing.T) {
+	for _, c := range []struct {
+		used  reuse
+		rate  float64
+		want  string
+		fails bool
+	}{
+		{reuse{40000, 154}, 2000, "99.61 % of 40000 calls (srs); within the bound of 95 %", false},
+		{reuse{10000, 500}, 2000, "95.00 % of 10000 calls (srs); within the bound of 95 %", false},
+		{reuse{10000, 501}, 2000, "94.99 % of 10000 calls (srs); UNDER the bound of 95 %", true},
+		{reuse{10000, 10000}, 1, "0.00 % of 10000 calls (srs); UNDER", true},
+		{reuse{5000, 5000}, 2000, "not held to the bound of 95 %, for which 1 connects a second and 5760 calls are needed", false},
+		{reuse{10000, 10000}, 0.1, "not held to the bound", false},
+		{reuse{}, 2000, "0.00 % of 0 calls (srs); not held", false},
+	} {
+		var out bytes.Buffer
+		if err := c.used.judge(&out, "srs", c.rate); !strings.Contains(out.String(), c.want) || (err != nil) != c.fails {
+			t.Error(out.String(), err)
+		}
+	}
+}
+
+// TestHooks: a server keeps its connections to an endpoint; beside one that hangs
+// the exit status is what was printed.
+func TestHooks(t *testing.T) {
+	t.Setenv("BENCH_TEST_AS_BENCH", "1")
+	var out bytes.Buffer
+	b := &hooksBench{stdout: &out, hooksOptions: hooksOptions{
+		srs: buildServer(t), rate: 500, duration: 3 * time.Second, hold: 10 * time.Millisecond, delay: time.Millisecond,
+	}}
+	defer b.stop()
+	if err := b.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, used, err := b.stretch(t.Context(), &out, "srs")
+	if err != nil {
+		t.Error(err)
+	}
+	if err := used.judge(&out, "srs", b.rate); err != nil || used.calls < judgedCalls {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	t.Log(out.String())
+
+	out.Reset()
+	args := []string{"hooks", "-srs", b.srs, "-rate", "50", "-duration", "500ms", "-hang", "-players", "2"}
+	code := run(t.Context(), args, &out, &out)
+	for _, want := range []string{"not held to the bound of 95 %", "p99 of the decisions: ", "largest gap between frames: "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	if (code == exitFailed) != strings.Contains(out.String(), "OVER the bound") {
+		t.Errorf("exit status %d\n%s", code, out.String())
 	}
 }
