@@ -56,8 +56,8 @@ func Scan(from io.Reader) (*Report, error) {
 
 // Bounds of GoesOn.
 const (
-	lookBehind = 16 << 20 // bytes behind the damage
-	chain      = 3        // whole tags one behind the other are no chance
+	lookAt = TagFrame + MaxData // bytes at a time, so that each tag that begins in them ends in the next ones
+	chain  = 3                  // whole tags one behind the other are no chance
 )
 
 // GoesOn looks for tags behind the damage: then it is none of the end. It
@@ -66,26 +66,41 @@ func (r *Report) GoesOn(f io.ReaderAt) (int64, error) {
 	if r.Damage == nil {
 		return 0, nil
 	}
-	b, err := io.ReadAll(io.NewSectionReader(f, r.Size, lookBehind))
-	if err != nil {
-		return 0, err
-	}
-	for at := 1; at < len(b); at++ {
-		rest, n := b[at:], 0
-		for n < chain {
-			var ok bool
-			if _, rest, ok = Split(rest); !ok {
-				break
-			}
-			if n++; len(rest) == 0 { // up to the end
-				n = chain
+	for at := r.Size + 1; ; at += lookAt {
+		b, err := io.ReadAll(io.NewSectionReader(f, at, 2*lookAt))
+		if err != nil {
+			return 0, err
+		}
+		end := len(b) < 2*lookAt
+		for i := range min(len(b), lookAt) {
+			if chained(b[i:], end) {
+				return at + int64(i), nil
 			}
 		}
-		if n >= chain {
-			return r.Size + int64(at), nil
+		if end && len(b) <= lookAt {
+			return 0, nil
 		}
 	}
-	return 0, nil
+}
+
+// chained says whether bytes begin with whole tags, up to where the bytes end.
+func chained(b []byte, end bool) bool {
+	switch b[0] {
+	case TypeAudio, TypeVideo, TypeScript:
+	default:
+		return false // as nearly all do
+	}
+	for n := range chain {
+		_, rest, ok := Split(b)
+		switch {
+		case !ok:
+			return n > 0 && !end && len(b) < lookAt // the next one begins; where it ends is not in sight
+		case len(rest) == 0:
+			return true
+		}
+		b = rest
+	}
+	return true
 }
 
 // Repair makes the file whole that the report is about: what stands behind the

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/iotest"
 )
@@ -152,6 +153,32 @@ func TestRepairInterrupted(t *testing.T) {
 		}
 		if _, got := repair(t, interrupted.data); !bytes.Equal(got, want) {
 			t.Errorf("interrupted after %d steps it comes out different", steps)
+		}
+	}
+}
+
+// TestGoesOn: whole tags behind damage are found, however far behind it, and what
+// only looks like one is none.
+func TestGoesOn(t *testing.T) {
+	b, ends := recording()
+	big := AppendTag(nil, Tag{Type: TypeVideo, Data: make([]byte, MaxData)})
+	for _, hole := range []int64{1, 1000, lookAt - 5, lookAt, lookAt + 5, 3*lookAt + 7} {
+		for name, behind := range map[string][]byte{
+			"tags": b[ends[2]:], "one": b[ends[len(ends)-2]:], "large ones": slices.Concat(big, big, big), "a large one": big,
+		} {
+			f := slices.Concat(b[:ends[2]], make([]byte, hole), behind)
+			rep, err := Scan(bytes.NewReader(f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at, err := rep.GoesOn(bytes.NewReader(f)); err != nil || at != int64(ends[2])+hole {
+				t.Errorf("%s behind %d bytes: %d, %v; want %d", name, hole, at, err, int64(ends[2])+hole)
+			}
+		}
+		torn := slices.Concat(b[:ends[2]], make([]byte, hole), b[ends[2]:ends[4]+7])
+		rep, err := Scan(bytes.NewReader(torn))
+		if at, err2 := rep.GoesOn(bytes.NewReader(torn)); err != nil || err2 != nil || at != 0 {
+			t.Errorf("two tags and a torn one behind %d bytes: %d, %v, %v", hole, at, err, err2)
 		}
 	}
 }
