@@ -35,7 +35,7 @@ type begin struct {
 	entry *journal.Entry // on its way to the disk; nil: not, or there
 	place journal.Place
 	held  bool // at place
-	over  bool // its end is stored, or it owes none
+	over  bool // its end is stored or delivered, or it owes none
 }
 
 // endID is the webhook-id of the end, the same whoever tells it: this process,
@@ -86,16 +86,11 @@ func (e *Engine) settleLocked(b *begin) {
 	if b == nil || b.seq == 0 || b.over {
 		return
 	}
-	if b.entry != nil && e.journal.Cancel(b.entry) {
-		b.over = true
-		delete(e.begins, b)
-		return
+	if b.entry == nil || !e.journal.Cancel(b.entry) {
+		e.journal.Append(&journal.Entry{Kind: recordSettle, Payload: done{Seq: b.seq}.append(nil)})
 	}
-	e.journal.Append(&journal.Entry{Kind: recordSettle, Payload: done{Seq: b.seq}.append(nil), Owner: settlement{b}})
+	e.overLocked(b)
 }
-
-// A settlement owns the record that a begin owes no end.
-type settlement struct{ begin *begin }
 
 // A move owns the copy of a record that stands in a file that shall go.
 type move struct {
@@ -103,10 +98,15 @@ type move struct {
 	begin *begin
 }
 
-// overLocked forgets a begin: that it ended is on disk.
+// overLocked forgets a begin: that it ended is on disk, or its end is delivered.
+// Its record is not needed any more, whether or not the disk takes another that
+// says so: on a full one this is what makes room.
 func (e *Engine) overLocked(b *begin) {
 	b.over = true
 	delete(e.begins, b)
+	if b.entry != nil {
+		e.journal.Cancel(b.entry)
+	}
 	if b.held {
 		b.held = false
 		e.journal.Release(b.place)
@@ -124,6 +124,9 @@ func (e *Engine) forgetLocked(it *item, o Outcome) {
 	case e.journal.Cancel(f.entry):
 		e.settleLocked(f.closes)
 		return
+	case f.closes != nil:
+		e.overLocked(f.closes)
+		f.closes = nil
 	}
 	it.gone = true // if it is on its way, stored tells the rest
 	e.journal.Append(&journal.Entry{Kind: recordDone, Payload: done{it.seq, o}.append(nil)})
@@ -143,8 +146,6 @@ func (e *Engine) stored(entries []*journal.Entry) {
 			} else {
 				owner.place, owner.held = entry.Place(), true
 			}
-		case settlement:
-			e.overLocked(owner.begin)
 		case move:
 			e.movedLocked(owner, entry.Place())
 		}

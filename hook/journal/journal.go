@@ -20,6 +20,7 @@ const (
 	retryEvery  = time.Second           // between tries of a disk that failed
 	stallAfter  = time.Second           // without an answer the disk counts as failing
 	batchBytes  = 1 << 20               // written at once, about
+	leastBatch  = 4 << 10               // likewise by a disk that is full
 	wasteBytes  = 16 << 20              // on disk and not held, before anything is moved
 	maxCanceled = 1024                  // in the queue, beyond as many that are not
 )
@@ -57,6 +58,9 @@ type Entry struct {
 	// Guarded by Journal.mu.
 	state entryState
 	place Place
+	copy  Place // held: in a file that was given up, and perhaps all there is; zero: none
+	again bool  // some of it may be in a file that was given up
+	letGo bool  // its owner has tried to cancel it: it needs no copy
 }
 
 // Place is where a stored entry stands. Valid in Stored and after it.
@@ -66,7 +70,7 @@ type entryState uint8
 
 const (
 	queued   entryState = iota
-	written             // also while it is written once more after a failure
+	written             // or being written; also while that is done once more after a failure
 	canceled            // never written
 )
 
@@ -88,12 +92,14 @@ type Journal struct {
 	synced chan struct{} // capacity 1: the syncer is through
 	quit   chan struct{} // closed by Close
 	done   sync.WaitGroup
-	flush  func(*os.File) error // fdatasync, or a test's
+	flush  func(*os.File) error                              // fdatasync, or a test's
+	put    func(f *os.File, b []byte, at int64) (int, error) // WriteAt, or a test's
 
 	// The writer's, once it runs.
 	refused     error // why the directory is not taken; nil: it is
 	lock        *os.File
 	buf         []byte
+	most        int // bytes written at once: less when the disk has refused more
 	stateFailed bool
 	looked      time.Time
 
@@ -109,6 +115,7 @@ type Journal struct {
 	number   uint32     // of the segment made last
 	file     *os.File   // nil: a new one is needed
 	rolling  bool       // the writer waits for the syncer
+	behind   bool       // not all that waited when the disk failed is written
 	retryAt  time.Time
 	writing  time.Time // since when the writer waits for the disk; zero: it does not
 	syncing  time.Time // likewise the syncer
@@ -164,12 +171,14 @@ func (j *Journal) Append(e *Entry) {
 }
 
 // Cancel takes an entry back that was not written yet, and reports whether it
-// could.
+// could. One that was may be lost with its file, from then on.
 func (j *Journal) Cancel(e *Entry) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch e.state {
 	case written:
+		e.letGo = true
+		j.dropCopyLocked(e)
 		return false
 	case canceled:
 		return true
@@ -180,6 +189,15 @@ func (j *Journal) Cancel(e *Entry) bool {
 		j.sweepLocked()
 	}
 	return true
+}
+
+// dropCopyLocked lets go of what an entry has in a file that was given up.
+func (j *Journal) dropCopyLocked(e *Entry) {
+	if e.copy != (Place{}) {
+		j.holdLocked(e.copy, -1)
+		e.copy = Place{}
+		wake(j.wakeW)
+	}
 }
 
 // sweepLocked takes what was canceled out of the queue.

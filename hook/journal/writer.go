@@ -67,7 +67,7 @@ func (j *Journal) writeQueue() time.Duration {
 		j.sweepLocked()
 		wait := time.Until(j.retryAt)
 		n, size := 0, 0
-		for n < len(j.queue) && size < batchBytes {
+		for n < len(j.queue) && size < j.most {
 			size += recordSize(len(j.queue[n].Payload))
 			n++
 		}
@@ -89,23 +89,33 @@ func (j *Journal) writeQueue() time.Duration {
 			j.roll()
 		}
 		j.busy(&j.writing, true)
-		err := j.writeBatch(batch, size)
+		torn, err := j.writeBatch(batch, size)
 		j.busy(&j.writing, false)
-		if err != nil {
-			j.fail(err, batch)
+		if err == nil {
+			j.most = min(2*j.most, batchBytes)
+			continue
 		}
+		j.most = max(j.most/4, leastBatch)
+		j.fail(batch, torn)
+		if !j.remove() { // or there may be room now
+			j.setTrouble(err)
+			continue
+		}
+		j.mu.Lock()
+		j.retryAt = time.Time{}
+		j.mu.Unlock()
 	}
 }
 
-// writeBatch appends entries to the file, a new one if there is none.
-func (j *Journal) writeBatch(batch []*Entry, size int) error {
+// writeBatch appends entries to the file, a new one if there is none. After an
+// error the file may have some of them if torn.
+func (j *Journal) writeBatch(batch []*Entry, size int) (torn bool, err error) {
 	j.mu.Lock()
 	f := j.file
 	j.mu.Unlock()
 	if f == nil {
-		var err error
 		if f, err = j.create(); err != nil {
-			return err
+			return false, err
 		}
 	}
 	j.mu.Lock()
@@ -120,13 +130,13 @@ func (j *Journal) writeBatch(batch []*Entry, size int) error {
 		buf = appendRecord(buf, s.salt, e.Kind, e.Seq, e.Payload)
 		e.place = Place{s.number, uint32(at), uint32(s.size + len(buf) - at)}
 	}
-	if _, err := f.WriteAt(buf, int64(s.size)); err != nil {
-		return err
+	if _, err := j.put(f, buf, int64(s.size)); err != nil {
+		return f.Truncate(int64(s.size)) != nil, err // half a record would look like damage
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file != f { // the syncer has lost its trust meanwhile
-		return os.ErrInvalid
+		return true, os.ErrInvalid
 	}
 	s.size += len(buf)
 	j.unsynced = append(j.unsynced, batch...)
@@ -139,8 +149,9 @@ func (j *Journal) writeBatch(batch []*Entry, size int) error {
 			e.Written = nil
 		}
 	}
+	j.behind = j.behind && len(j.queue) > 0
 	wake(j.wakeS)
-	return nil
+	return false, nil
 }
 
 // busy notes that a goroutine waits for the disk, or does no more.
@@ -166,7 +177,7 @@ func (j *Journal) create() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.Write(appendHeader(nil, s.number, s.salt))
+	_, err = j.put(f, appendHeader(nil, s.number, s.salt), 0)
 	if err == nil {
 		err = syncDir(j.o.Dir)
 	}
@@ -208,8 +219,10 @@ func (j *Journal) awaitSync() {
 }
 
 // fail gives a file up: what is not known to be on disk goes back to the head
-// of the queue. batch is what was just being written.
-func (j *Journal) fail(err error, batch []*Entry) {
+// of the queue. batch is what was just being written, torn if the file may have
+// some of it. Of what the file has a copy of, that is held until another is on
+// disk, or its owner needs none.
+func (j *Journal) fail(batch []*Entry, torn bool) {
 	j.mu.Lock()
 	f := j.file
 	if f != nil {
@@ -220,8 +233,13 @@ func (j *Journal) fail(err error, batch []*Entry) {
 		}()
 		j.file = nil
 		for _, e := range j.unsynced {
-			if e.Hold {
+			e.again = true
+			switch {
+			case !e.Hold:
+			case e.letGo || e.copy != (Place{}):
 				j.holdLocked(e.place, -1)
+			default:
+				e.copy = e.place
 			}
 		}
 		if s := j.segments[len(j.segments)-1]; s.size == headerSize { // nothing whole is in it
@@ -229,33 +247,36 @@ func (j *Journal) fail(err error, batch []*Entry) {
 			j.segments = j.segments[:len(j.segments)-1]
 		}
 	}
+	for _, e := range batch {
+		if e.again = e.again || torn; !e.again {
+			e.state = queued
+		}
+	}
 	j.queue = slices.Concat(j.unsynced, batch, j.queue)
 	j.unsynced = nil
+	j.behind = true
 	j.retryAt = time.Now().Add(retryEvery)
 	j.mu.Unlock()
 	wake(j.synced)
 	wake(j.wakeW)
-	j.setTrouble(err)
 }
 
-// remove deletes the oldest segments as long as nothing in them is held.
-func (j *Journal) remove() {
+// remove deletes the oldest segments as long as nothing in them is held, also
+// where the records that say so are not written yet: then they are about nothing.
+func (j *Journal) remove() (any bool) {
 	for {
 		j.mu.Lock()
 		if len(j.segments) == 0 || j.segments[0].held > 0 || len(j.segments) == 1 && j.file != nil {
 			j.mu.Unlock()
-			return
+			return any
 		}
 		s := j.segments[0]
-		if slices.ContainsFunc(j.queue, func(e *Entry) bool { return e.state == written }) {
-			j.mu.Unlock() // the disk failed: a copy may be all there is
-			return
-		}
 		j.segments = j.segments[1:]
 		j.mu.Unlock()
 		if err := os.Remove(name(j.o.Dir, s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			j.o.Log.Warn("a journal file that is not needed cannot be removed", "error", err.Error())
 		}
+		any = true
 	}
 }
 
@@ -315,7 +336,8 @@ func (j *Journal) commit() bool {
 	}
 	if err != nil {
 		j.mu.Unlock()
-		j.fail(fmt.Errorf("fdatasync: %w", err), nil)
+		j.fail(nil, false)
+		j.setTrouble(fmt.Errorf("fdatasync: %w", err))
 		return false
 	}
 	stored := j.unsynced[:n:n]
@@ -323,9 +345,14 @@ func (j *Journal) commit() bool {
 	if len(j.unsynced) == 0 {
 		j.unsynced = nil
 	}
-	rolling := j.rolling
+	for _, e := range stored {
+		j.dropCopyLocked(e)
+	}
+	rolling, behind := j.rolling, j.behind
 	j.mu.Unlock()
-	j.setTrouble(nil)
+	if !behind {
+		j.setTrouble(nil)
+	}
 	j.o.Stored(stored)
 	wake(j.synced)
 	if !rolling {
