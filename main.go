@@ -205,8 +205,11 @@ func newInForce(c *conf.Config) (*inForce, error) {
 
 func (p *process) conf() *conf.Config { return p.force.Load().conf }
 
-func (p *process) rules(vhost string) (*hook.Rules, bool) {
-	r, ok := p.force.Load().rules[vhost]
+func (p *process) rules(vhost string) (*hook.Rules, bool) { return p.force.Load().of(vhost) }
+
+// of returns the hooks of a vhost, and whether there is such a vhost.
+func (f *inForce) of(vhost string) (*hook.Rules, bool) {
+	r, ok := f.rules[vhost]
 	return r, ok
 }
 
@@ -309,7 +312,7 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 // start makes the parts. They know nothing of each other but what is given here.
 func (p *process) start() error {
 	p.hooks = hook.New(hook.Options{
-		ServerID: p.conf().ServerID, UserAgent: "SRS/" + version, Log: p.log, Rules: p.rules,
+		ServerID: p.conf().ServerID, Config: p.source.path, UserAgent: "SRS/" + version, Log: p.log, Rules: p.rules,
 	})
 	if !p.force.Load().hooks {
 		p.hooks.ResumeJournal(p.conf().JournalDir)
@@ -383,12 +386,10 @@ func (p *process) reload() {
 		p.log.Error("reload: nothing was changed", "error", err.Error())
 		return
 	}
-	p.force.Store(force) // before the journal is taken up: it asks for the rules
 	if force.hooks {
-		if err := p.hooks.OpenJournal(old.JournalDir); err != nil {
-			p.log.Error("reload: callbacks will not survive a restart", "error", err.Error())
-		}
+		p.hooks.SwitchOn(old.JournalDir, force.of)
 	}
+	p.force.Store(force)
 	p.warn(config)
 	for _, c := range []struct {
 		name    string

@@ -111,10 +111,11 @@ func (c *Client) gate(ctx context.Context, ev *Event, b *begin, urls []string) (
 	}
 	e.asks.Add(1)
 	e.keepIDsLocked(ev.ClientID)
+	id := e.serverID
 	e.mu.Unlock()
 	defer e.asks.Done()
 
-	body := ev.AppendJSON(nil, e.serverID, b.rules.ClientIDString)
+	body := ev.AppendJSON(nil, id, b.rules.ClientIDString)
 	var yes, asked []string // keys of endpoints
 	for _, t := range targets {
 		url = t.masked
@@ -303,10 +304,11 @@ func (c *Client) Tell(ev Event) {
 	if len(urls) == 0 {
 		e.settleLocked(b)
 	}
+	id := e.serverID
 	e.mu.Unlock()
 	if len(urls) > 0 {
 		e.tell(notice{
-			ev: &ev, id: b.endID(), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString), urls: urls, rules: rules, begin: b,
+			ev: &ev, id: b.endID(), body: ev.AppendJSON(nil, id, rules.ClientIDString), urls: urls, rules: rules, begin: b,
 		})
 	}
 }

@@ -132,9 +132,13 @@ func (e *Engine) forgetLocked(it *item, o Outcome) {
 	e.journal.Append(&journal.Entry{Kind: recordDone, Payload: done{it.seq, o}.append(nil)})
 }
 
-// stored is what the journal calls when records are safe.
-func (e *Engine) stored(entries []*journal.Entry) {
+// stored is what a journal calls when records are safe.
+func (e *Engine) stored(j *journal.Journal, entries []*journal.Entry) {
 	e.mu.Lock()
+	if e.journal != j { // given back: nothing of it is needed
+		e.mu.Unlock()
+		return
+	}
 	for _, entry := range entries {
 		switch owner := entry.Owner.(type) {
 		case *item:
@@ -151,7 +155,7 @@ func (e *Engine) stored(entries []*journal.Entry) {
 		}
 	}
 	e.mu.Unlock()
-	e.clean()
+	e.clean(j)
 }
 
 func (e *Engine) itemStoredLocked(it *item, p journal.Place) {
@@ -208,9 +212,9 @@ type old struct {
 // clean has what is still needed of the oldest file written once more when most
 // of the disk's space is waste, some records after each commit. It runs on the
 // journal's goroutine.
-func (e *Engine) clean() {
+func (e *Engine) clean(j *journal.Journal) {
 	if len(e.cleaning) == 0 {
-		number, yes := e.journal.Wasteful()
+		number, yes := j.Wasteful()
 		if !yes || number == e.cleaned {
 			return
 		}
@@ -218,13 +222,13 @@ func (e *Engine) clean() {
 	}
 	n := min(len(e.cleaning), cleanAtOnce)
 	for _, o := range e.cleaning[:n] {
-		payload, err := e.journal.Read(o.place)
+		payload, err := j.Read(o.place)
 		if err != nil {
 			continue // finished meanwhile, or damaged: reading it for delivery will tell
 		}
 		e.mu.Lock()
 		if o.item != nil && !o.item.gone || o.begin != nil && !o.begin.over { // a record that it is done comes behind the copy
-			e.journal.Append(&journal.Entry{Kind: o.kind, Seq: o.seq, Payload: payload, Hold: true, Owner: o.move})
+			j.Append(&journal.Entry{Kind: o.kind, Seq: o.seq, Payload: payload, Hold: true, Owner: o.move})
 		}
 		e.mu.Unlock()
 	}

@@ -2,8 +2,10 @@ package hook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -36,21 +38,27 @@ func closeWithin(t testing.TB, e *Engine, d time.Duration) error {
 // killed returns what a server that was killed now would leave: a copy.
 func killed(t testing.TB, dir string) string {
 	t.Helper()
-	to := t.TempDir()
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(to, f.Name()), b, 0o600)
+	for range 100 {
+		to := t.TempDir()
+		files, err := os.ReadDir(dir)
+		for _, f := range files {
+			var b []byte
+			if b, err = os.ReadFile(filepath.Join(dir, f.Name())); err == nil {
+				err = os.WriteFile(filepath.Join(to, f.Name()), b, 0o600)
+			}
+			if err != nil {
+				break
+			}
 		}
-		if err != nil {
+		if err == nil {
+			return to
+		}
+		if !errors.Is(err, fs.ErrNotExist) { // removed meanwhile, behind a newer one
 			t.Fatal(err)
 		}
 	}
-	return to
+	t.Fatal("no copy at rest")
+	return ""
 }
 
 // quiet waits until the journal has all there is.

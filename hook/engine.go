@@ -17,6 +17,7 @@ import (
 // Options is what an engine needs to know.
 type Options struct {
 	ServerID  string       // sent with every event; "": the journal's
+	Config    string       // path of the configuration, absolute: the journal is its server's
 	UserAgent string       // "srs" if empty
 	Log       *slog.Logger // nil: silent
 
@@ -29,6 +30,7 @@ type Options struct {
 type Engine struct {
 	// Static after construction.
 	userAgent string
+	config    string
 	log       *slog.Logger
 	rules     func(vhost string) (*Rules, bool)
 	dial      dialFunc
@@ -37,9 +39,7 @@ type Engine struct {
 
 	maxPending int // the constant, or a test's
 
-	// Set by OpenJournal, before what needs them.
-	serverID string
-	dir      string
+	dir string // set when a journal is opened, before what needs it
 
 	// Ended by Close: the gates at once, the notices when its time is over.
 	gates       context.Context
@@ -63,7 +63,11 @@ type Engine struct {
 	targets    map[string]*target // by raw URL, a cache
 	transports map[[sha256.Size]byte]*http.Client
 
+	serverID  string           // "": until a journal is opened
 	journal   *journal.Journal // nil: notices do not survive a restart
+	resumed   bool             // it is given back when all is delivered
+	taken     bool             // what it has found is in work
+	giving    chan struct{}    // closed when it is given back; nil: it is not under way
 	untrusted bool             // the disk fails
 	begins    map[*begin]struct{}
 	idsBelow  uint64
@@ -93,7 +97,7 @@ func New(o Options) *Engine { return newEngine(o, nil) }
 
 func newEngine(o Options, dial dialFunc) *Engine {
 	e := &Engine{
-		serverID: o.ServerID, userAgent: o.UserAgent, log: o.Log, rules: o.Rules, dial: dial,
+		serverID: o.ServerID, userAgent: o.UserAgent, config: o.Config, log: o.Log, rules: o.Rules, dial: dial,
 		seed:       maphash.MakeSeed(),
 		maxPending: maxPending,
 		drained:    make(chan struct{}),
@@ -134,15 +138,17 @@ func (e *Engine) TellFile(ev Event) {
 	rules, _ := e.rules(ev.Vhost)
 	if urls := rules.URLs(ev.Action); len(urls) > 0 {
 		var none *begin
-		e.tell(notice{ev: &ev, id: none.endID(), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString), urls: urls, rules: rules})
+		e.tell(notice{ev: &ev, id: none.endID(), body: ev.AppendJSON(nil, e.id(), rules.ClientIDString), urls: urls, rules: rules})
 	}
 }
 
 // rulesOf returns the rules for calls about a vhost's notices: those in force,
 // with their secrets and TLS options; where hooks are off or the vhost is gone
 // those that were last in force, as far as they are known.
-func (e *Engine) rulesOf(vhost string, last *Rules) *Rules {
-	r, _ := e.rules(vhost)
+func (e *Engine) rulesOf(vhost string, last *Rules) *Rules { return rulesFrom(e.rules, vhost, last) }
+
+func rulesFrom(rules func(string) (*Rules, bool), vhost string, last *Rules) *Rules {
+	r, _ := rules(vhost)
 	switch {
 	case r.on():
 		return r
@@ -152,6 +158,13 @@ func (e *Engine) rulesOf(vhost string, last *Rules) *Rules {
 		return r
 	}
 	return &Rules{gone: true}
+}
+
+// id is the server's.
+func (e *Engine) id() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.serverID
 }
 
 func (e *Engine) hash(s streamKey) uint64 { return maphash.Comparable(e.seed, s) }
@@ -213,6 +226,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.calls.Wait()
 	e.endNotices(errClosed)
 	e.names.close()
+	e.awaitGiven()
 	e.mu.Lock()
 	for _, c := range e.transports {
 		c.CloseIdleConnections()

@@ -332,6 +332,7 @@ func (e *Engine) finishLocked(it *item, o Outcome) {
 	e.dropLaneLocked(it.lane)
 	e.pending--
 	e.checkDrainedLocked()
+	e.giveBackLocked()
 }
 
 // tightenLocked ends the counting of what the memory has of an item.

@@ -2,94 +2,11 @@ package hook
 
 import (
 	"cmp"
-	"crypto/rand"
-	"fmt"
 	"maps"
 	"slices"
 
 	"srs/hook/journal"
 )
-
-// OpenJournal makes notices and ends durable in a directory, and takes up what
-// an earlier run has left in it: what was not delivered, and the ends of what
-// had begun. It is called before anything else, or when a reload switches hooks
-// on; a second call does nothing. The error is that another server has the
-// directory. One that cannot be used is logged and tried again, and taken up when
-// it can; until then events are kept in memory.
-func (e *Engine) OpenJournal(dir string) error {
-	e.mu.Lock()
-	open := e.journal != nil
-	e.mu.Unlock()
-	if open {
-		return nil
-	}
-	id := rand.Text() // should there be none
-	var found *recovery
-	j, err := journal.Open(journal.Options{
-		Dir: dir, Log: e.log,
-		Replay: func() func(journal.Record) {
-			found = &recovery{begins: map[uint64]*foundBegin{}, notices: map[uint64]*foundNotice{}, done: map[uint64]bool{}}
-			return found.replay
-		},
-		Taken:  func() { e.takeUp(found, id); found = nil },
-		Stored: e.stored, Trouble: e.trouble,
-	})
-	if err == nil {
-		e.mu.Lock()
-		e.journal, e.dir = j, dir
-		e.mu.Unlock()
-		j.Start()
-	}
-	e.mu.Lock()
-	if e.serverID == "" {
-		e.serverID = id
-	}
-	e.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("journal_dir: %w", err)
-	}
-	return nil
-}
-
-// ResumeJournal is OpenJournal where nobody has hooks any more: what an earlier
-// run has left is still to be told. Nothing is made where there is none.
-func (e *Engine) ResumeJournal(dir string) {
-	if !journal.Exists(dir) {
-		return
-	}
-	if err := e.OpenJournal(dir); err != nil {
-		e.log.Warn("should callbacks of an earlier run wait in journal_dir, they go on waiting", "error", err.Error())
-	}
-}
-
-// takeUp goes on with what the journal holds. id is for a server that has none.
-func (e *Engine) takeUp(found *recovery, id string) {
-	s := e.journal.State()
-	if s.ServerID == "" {
-		s.ServerID = id
-		if err := e.journal.SetState(s); err != nil {
-			e.log.Warn("the journal's state cannot be written; the server has another id after a restart", "error", err.Error())
-		}
-	}
-	e.mu.Lock()
-	if e.serverID == "" {
-		e.serverID = s.ServerID
-	}
-	if e.closed { // this moment; it is for the next start
-		found.hold(e.journal)
-		e.mu.Unlock()
-		return
-	}
-	waiting, missing := e.recoverLocked(found)
-	e.mu.Unlock()
-	for at, count := range found.gone {
-		e.log.Warn("http hook events wait of a vhost that is not in the configuration any more: its secret and its certificates are not known, they are sent without; "+
-			"what the endpoint answers with 401 or 403 waits a day for the vhost to be back", "vhost", clip(at.vhost), "endpoint", at.endpoint, "count", count)
-	}
-	if waiting+missing+found.damaged > 0 {
-		e.log.Info("http hook events of the last run are taken up", "dir", e.dir, "not_delivered", waiting, "missing_ends", missing, "unreadable", found.damaged)
-	}
-}
 
 // A recovery is what a journal holds at the start.
 type recovery struct {
@@ -178,7 +95,7 @@ func (f *recovery) settle(seq uint64) {
 // nobody has told, of each client the last begin first. Gates of a stream wait
 // for its own, and those of a client's last stream for its on_close, which is
 // behind its other ends.
-func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
+func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool)) (waiting, missing int) {
 	type last struct {
 		seq    uint64
 		stream streamKey
@@ -215,7 +132,7 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 		}
 		e.journal.Hold(n.place)
 		ep := e.endpointLocked(e.targetLocked(n.URL).key)
-		rules := e.rulesOf(n.Stream.vhost, nil)
+		rules := rulesFrom(rulesIn, n.Stream.vhost, nil)
 		if rules.gone {
 			f.orphan(n.Stream.vhost, ep.key)
 		}
@@ -232,7 +149,7 @@ func (e *Engine) recoverLocked(f *recovery) (waiting, missing int) {
 		b := &begin{id: fb.ID, seq: fb.seq, place: fb.place, held: true}
 		e.journal.Hold(fb.place)
 		e.begins[b] = struct{}{}
-		rules, exists := e.rules(ev.Vhost)
+		rules, exists := rulesIn(ev.Vhost)
 		if !exists {
 			rules = &Rules{Enabled: true, ClientIDString: fb.IDAsString, gone: true}
 			rules.setURLs(ev.Action, fb.URLs)

@@ -29,7 +29,7 @@ func (e *Engine) Try(ctx context.Context, ev Event, rules *Rules, rawURL string)
 	defer cancel()
 	t := parseTarget(rawURL)
 	id := rand.Text()
-	trial := Trial{URL: t.masked, Body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString)}
+	trial := Trial{URL: t.masked, Body: ev.AppendJSON(nil, e.id(), rules.ClientIDString)}
 	if t.err == nil {
 		trial.Request = e.request(ctx, t, rules, id, trial.Body).Header
 		delete(trial.Request, "X-Idempotency-Key")

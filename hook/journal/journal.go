@@ -27,8 +27,9 @@ const (
 
 // Options are what a Journal needs.
 type Options struct {
-	Dir string
-	Log *slog.Logger // nil: silent
+	Dir     string
+	Log     *slog.Logger // nil: silent
+	Patient bool         // a directory that another server has is tried again like any other
 
 	// Replay begins to read what the directory holds: what it returns gets every
 	// record, oldest first. It is called by Open, and again for each try of a

@@ -65,7 +65,7 @@ func TestRemovedWhileRunning(t *testing.T) {
 				t.Errorf("%d lines:\n%s", n, w.log.String())
 			}
 			next := open(t, dir)
-			if got := next.text(); !strings.HasPrefix(got, "one two more ") || !strings.HasSuffix(got, " last") || next.State() != (State{"me", 7}) {
+			if got := next.text(); !strings.HasPrefix(got, "one two more ") || !strings.HasSuffix(got, " last") || next.State() != (State{ServerID: "me", Below: 7}) {
 				t.Errorf("found %s, %+v", got, next.State())
 			}
 		})

@@ -17,9 +17,11 @@ import (
 type State struct {
 	ServerID string `json:"server_id"`        // made at the first start, for those who set none
 	Below    uint64 `json:"client_ids_below"` // every client id given out is smaller
+	Config   string `json:"config,omitempty"` // path of the configuration of the server that writes it
 }
 
-func readState(dir string) (s State, err error) {
+// ReadState reads the facts that a directory has; none is no error.
+func ReadState(dir string) (s State, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, "state"))
 	if err == nil {
 		err = json.Unmarshal(text, &s)

@@ -19,8 +19,8 @@ const (
 const aside = ".bad"
 
 // Open takes a directory, made if it is missing, and replays what is in it. One
-// that another server has is an error. Any other that cannot be used is tried
-// again until it can; what is appended waits meanwhile.
+// that another server has is an error, unless Options.Patient. Any other that cannot
+// be used is tried again until it can; what is appended waits meanwhile.
 func Open(o Options) (*Journal, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -29,7 +29,7 @@ func Open(o Options) (*Journal, error) {
 		o: o, quit: make(chan struct{}), flush: fdatasync, put: (*os.File).WriteAt, most: batchBytes, seq: 1,
 		wakeW: make(chan struct{}, 1), wakeS: make(chan struct{}, 1), synced: make(chan struct{}, 1),
 	}
-	if j.refused = j.take(); errors.Is(j.refused, ErrInUse) {
+	if j.refused = j.take(); errors.Is(j.refused, ErrInUse) && !o.Patient {
 		return nil, j.refused
 	}
 	if j.refused != nil {
@@ -85,7 +85,7 @@ func (j *Journal) take() error {
 	if err != nil {
 		return err
 	}
-	state, err := readState(j.o.Dir)
+	state, err := ReadState(j.o.Dir)
 	if err != nil {
 		j.o.Log.Error("the journal's state is not readable, a new one is made", "dir", j.o.Dir, "error", err.Error())
 	}
