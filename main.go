@@ -389,6 +389,11 @@ func (p *process) reload() {
 	if force.hooks {
 		p.hooks.SwitchOn(old.JournalDir, force.of)
 	}
+	for vhost, rules := range p.force.Load().rules {
+		if _, exists := force.of(vhost); !exists {
+			p.hooks.Removed(vhost, rules)
+		}
+	}
 	p.force.Store(force)
 	p.warn(config)
 	for _, c := range []struct {

@@ -300,8 +300,10 @@ func (c *Client) Tell(ev Event) {
 	e.mu.Lock()
 	b := c.begun[ev.Action]
 	delete(c.begun, ev.Action)
-	urls = e.concernedLocked(b, urls)
-	if len(urls) == 0 {
+	if len(urls) == 0 && b != nil {
+		e.unsentEndLocked(&ev, e.concernedLocked(b, b.rules.URLs(ev.Action)), rules)
+	}
+	if urls = e.concernedLocked(b, urls); len(urls) == 0 {
 		e.settleLocked(b)
 	}
 	id := e.serverID

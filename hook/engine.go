@@ -80,6 +80,11 @@ type Engine struct {
 
 	dropsUnlogged int
 	dropLogged    time.Time
+
+	unsent       map[unsentKey]*unsent // not logged yet
+	unsentTimer  *time.Timer
+	unsentLogged time.Time
+	removed      map[string]*Rules // the last ones of vhosts that are gone
 }
 
 // Counts is what happened to one kind of event. A notice counts once for each
@@ -106,6 +111,8 @@ func newEngine(o Options, dial dialFunc) *Engine {
 		targets:    make(map[string]*target),
 		transports: make(map[[sha256.Size]byte]*http.Client),
 		begins:     make(map[*begin]struct{}),
+		unsent:     make(map[unsentKey]*unsent),
+		removed:    make(map[string]*Rules),
 	}
 	if e.userAgent == "" {
 		e.userAgent = "srs"
@@ -133,9 +140,17 @@ func (e *Engine) Client() *Client { return &Client{engine: e} }
 
 // TellFile announces a recording and returns. Files of one stream keep their
 // order; nothing else waits for them, nor they for anything. A file of a vhost
-// that is gone is not announced: no begin remembers where to.
+// that is gone is announced as its last rules said; where those are not known, for
+// it is gone since before the start, a line in the log says that it is not.
 func (e *Engine) TellFile(ev Event) {
-	rules, _ := e.rules(ev.Vhost)
+	rules, exists := e.rules(ev.Vhost)
+	if !exists {
+		e.mu.Lock()
+		if rules = e.removed[ev.Vhost]; rules == nil {
+			e.unsentFileLocked(&ev)
+		}
+		e.mu.Unlock()
+	}
 	if urls := rules.URLs(ev.Action); len(urls) > 0 {
 		var none *begin
 		e.tell(notice{ev: &ev, id: none.endID(), body: ev.AppendJSON(nil, e.id(), rules.ClientIDString), urls: urls, rules: rules})
@@ -233,7 +248,11 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	drops, j := e.dropsUnlogged, e.journal
 	e.dropsUnlogged = 0
+	if e.unsentTimer != nil {
+		e.unsentTimer.Stop()
+	}
 	e.mu.Unlock()
+	e.logUnsent()
 	if drops > 0 {
 		e.log.Warn("http hook notices dropped", "count", drops)
 	}

@@ -159,6 +159,7 @@ func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool))
 		}
 		urls := rules.URLs(ev.Action)
 		if len(urls) == 0 {
+			e.unsentEndLocked(&ev, fb.URLs, rules)
 			e.settleLocked(b)
 			continue
 		}
