@@ -36,6 +36,8 @@ type begin struct {
 	place journal.Place
 	held  bool // at place
 	over  bool // its end is stored or delivered, or it owes none
+	parts int  // notices of its end that are neither
+	mute  bool // some were delivered before they were stored: no record says so
 }
 
 // endID is the webhook-id of the end, the same whoever tells it: this process,
@@ -56,7 +58,7 @@ func (e *Engine) intend(ctx context.Context, b *begin, ev *Event, wait bool) {
 	if !b.rules.on() || len(end) == 0 && len(b.rules.URLs(ev.Action)) == 0 {
 		return
 	}
-	rec := begun{At: time.Now(), ID: b.id, Event: *ev, IDAsString: b.rules.ClientIDString, URLs: end}
+	rec := begun{At: time.Now(), ID: b.id, Event: *ev, IDAsString: b.rules.ClientIDString, Made: madeBy(b.rules), URLs: end}
 	entry := &journal.Entry{Kind: recordBegin, Payload: rec.append(nil), Hold: true, Owner: b, Written: make(chan struct{})}
 	written := entry.Written
 	e.mu.Lock()
@@ -98,6 +100,24 @@ type move struct {
 	begin *begin
 }
 
+// partLocked notes that one of the notices that end a begin is on disk, or will be,
+// or needs not be: it is delivered.
+func (e *Engine) partLocked(f *fresh, onDisk bool) {
+	b := f.closes
+	if b == nil {
+		return
+	}
+	f.closes = nil
+	b.mute = b.mute || !onDisk
+	switch b.parts--; {
+	case b.parts > 0:
+	case b.mute:
+		e.settleLocked(b)
+	default:
+		e.overLocked(b)
+	}
+}
+
 // overLocked forgets a begin: that it ended is on disk, or its end is delivered.
 // Its record is not needed any more, whether or not the disk takes another that
 // says so: on a full one this is what makes room.
@@ -122,11 +142,10 @@ func (e *Engine) forgetLocked(it *item, o Outcome) {
 	case f.entry == nil:
 		return
 	case e.journal.Cancel(f.entry):
-		e.settleLocked(f.closes)
+		e.partLocked(f, false)
 		return
-	case f.closes != nil:
-		e.overLocked(f.closes)
-		f.closes = nil
+	default:
+		e.partLocked(f, true)
 	}
 	it.gone = true // if it is on its way, stored tells the rest
 	e.journal.Append(&journal.Entry{Kind: recordDone, Payload: done{it.seq, o}.append(nil)})
@@ -161,10 +180,7 @@ func (e *Engine) stored(j *journal.Journal, entries []*journal.Entry) {
 func (e *Engine) itemStoredLocked(it *item, p journal.Place) {
 	f := it.fresh
 	f.entry = nil
-	if f.closes != nil {
-		e.overLocked(f.closes)
-		f.closes = nil
-	}
+	e.partLocked(f, true)
 	if it.gone {
 		e.journal.Release(p)
 		return
@@ -227,7 +243,7 @@ func (e *Engine) clean(j *journal.Journal) {
 			continue // finished meanwhile, or damaged: reading it for delivery will tell
 		}
 		e.mu.Lock()
-		if o.item != nil && !o.item.gone || o.begin != nil && !o.begin.over { // a record that it is done comes behind the copy
+		if o.item != nil && !o.item.gone || o.begin != nil && !o.begin.over && o.begin.parts == 0 { // what says that it is done comes behind the copy
 			j.Append(&journal.Entry{Kind: o.kind, Seq: o.seq, Payload: payload, Hold: true, Owner: o.move})
 		}
 		e.mu.Unlock()

@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -428,10 +429,37 @@ func TestTwoServersOneJournal(t *testing.T) {
 	}
 }
 
+// Records of the version before do not say how an event was made, nor to how many
+// URLs it is told: the last one of them closes the begin for all.
+func TestRecordsOfTheVersionBefore(t *testing.T) {
+	n := told{At: time.UnixMilli(1), ID: "i", Action: OnUnpublish, Client: 3, URL: "http://h/", Closes: 7, Body: []byte("{}")}
+	b := n.append(nil)
+	i, end := bytes.IndexByte(b, byte(OnUnpublish.index())|newer), len(b)-len(n.Body)
+	old := append(slices.Clone(b[:end-2]), n.Body...)
+	old[i] &^= newer
+	got, err := parseTold(old)
+	if err != nil || string(got.Body) != "{}" || got.Closes != 7 || got.Made != 0 || got.Parts != 0 || got.Action != OnUnpublish {
+		t.Errorf("%+v %v", got, err)
+	}
+	f := newRecovery()
+	f.begins[7] = new(foundBegin)
+	if f.ended(got, 8); len(f.begins) != 0 {
+		t.Error("not closed")
+	}
+	for _, asString := range []bool{false, true} {
+		b := begun{At: time.UnixMilli(1), ID: "i", Event: full(OnPublish), IDAsString: asString}
+		if got, err := parseBegun(b.append(nil)); err != nil || got.IDAsString != asString || got.Made != 0 {
+			t.Errorf("%+v %v", got, err)
+		}
+	}
+}
+
 func FuzzRecords(f *testing.F) {
 	b := begun{At: time.UnixMilli(1), ID: "i", Event: full(OnPublish), URLs: []string{"http://h/"}}
 	f.Add(b.append(nil))
 	n := told{At: time.UnixMilli(1), ID: "i", Action: OnStop, Client: 3, URL: "http://h/", Closes: 2, Body: []byte("{}")}
+	f.Add(n.append(nil))
+	n.Made, n.Parts = madeKnown|madeSigned, 2
 	f.Add(n.append(nil))
 	f.Add(done{3, Failed}.append(nil))
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -441,7 +469,7 @@ func FuzzRecords(f *testing.F) {
 			}
 		}
 		if n, err := parseTold(in); err == nil {
-			if m, err := parseTold(n.append(nil)); err != nil || string(m.Body) != string(n.Body) || m.URL != n.URL {
+			if m, err := parseTold(n.append(nil)); err != nil || string(m.Body) != string(n.Body) || m.URL != n.URL || m.Parts != n.Parts || m.Made != n.Made {
 				t.Error(err)
 			}
 		}

@@ -167,7 +167,7 @@ func rulesFrom(rules func(string) (*Rules, bool), vhost string, last *Rules) *Ru
 	switch {
 	case r.on():
 		return r
-	case last != nil:
+	case last != nil && (r == nil || last.on() && !last.gone):
 		return last
 	case r != nil:
 		return r

@@ -33,6 +33,7 @@ type notice struct {
 	rules *Rules
 	begin *begin // that it ends; nil: none
 	await endKey // whose gates wait for it; zero: as usual
+	made  made   // of an end whose rules are gone: how the begin was
 }
 
 // tell queues a notice. It never blocks.
@@ -57,15 +58,24 @@ func (e *Engine) queueLocked(n notice) {
 		return
 	}
 	stream := n.ev.streamKey()
-	for i, url := range n.urls {
+	how := n.made
+	if !n.rules.gone {
+		how = madeBy(n.rules)
+	}
+	ends := n.begin != nil && n.begin.seq != 0
+	if ends {
+		n.begin.parts = len(n.urls)
+	}
+	for _, url := range n.urls {
 		count.Told++
 		t := e.targetLocked(url)
 		ep := e.endpointLocked(t.key)
 		rec := told{
 			At: time.Now(), ID: n.id, Action: n.ev.Action, Client: n.ev.ClientID, Stream: stream, URL: url, Body: n.body,
+			Made: how, Parts: uint64(len(n.urls)),
 		}
 		f := new(fresh)
-		if i == len(n.urls)-1 && n.begin != nil && n.begin.seq != 0 {
+		if ends {
 			f.closes, rec.Closes = n.begin, n.begin.seq
 		}
 		f.payload = rec.append(make([]byte, 0, len(n.body)+len(n.id)+len(url)+len(stream.vhost)+len(stream.app)+len(stream.stream)+32))
@@ -93,8 +103,7 @@ func (e *Engine) storeLocked(it *item) {
 	f := it.fresh
 	if e.journal == nil || len(f.payload) > journal.MaxPayload {
 		it.ready = true
-		e.settleLocked(f.closes)
-		f.closes = nil
+		e.partLocked(f, false)
 		return
 	}
 	it.ready = e.untrusted
@@ -178,7 +187,7 @@ func (e *Engine) deliver(ln *line) {
 	a, refusal := e.call(ctx, t, rules, rec.ID, rec.Body)
 	took := time.Since(started)
 	done := a.taken(refusal)
-	unsigned := done && rules.unsigned(a.status, rec.At)
+	unsigned := done && rules.unsigned(a.status, rec.At, rec.Made)
 	done = done && !unsigned
 	if refusal == nil {
 		refusal = a.verdict()

@@ -79,7 +79,7 @@ func (e *Engine) open(o opening) error {
 	j, err := journal.Open(journal.Options{
 		Dir: o.dir, Log: e.log, Patient: o.patient,
 		Replay: func() func(journal.Record) {
-			found = &recovery{begins: map[uint64]*foundBegin{}, notices: map[uint64]*foundNotice{}, done: map[uint64]bool{}}
+			found = newRecovery()
 			return found.replay
 		},
 		Taken: func() {
@@ -134,13 +134,14 @@ func (e *Engine) keepState(j *journal.Journal, id string) (serverID string) {
 
 // takeUp goes on with what the journal holds. id is for a server that has none.
 func (e *Engine) takeUp(found *recovery, id string, rules func(string) (*Rules, bool)) {
-	id = e.keepState(e.journal, id)
+	j := e.journal
+	id = e.keepState(j, id)
 	e.mu.Lock()
 	if e.serverID == "" {
 		e.serverID = id
 	}
 	if e.closed { // this moment; it is for the next start
-		found.hold(e.journal)
+		found.hold(j)
 		e.mu.Unlock()
 		return
 	}
@@ -148,12 +149,11 @@ func (e *Engine) takeUp(found *recovery, id string, rules func(string) (*Rules, 
 	e.taken = true
 	e.giveBackLocked()
 	e.mu.Unlock()
-	for at, count := range found.gone {
-		e.log.Warn("http hook events wait of a vhost that is not in the configuration any more: its secret and its certificates are not known, they are sent without; "+
-			"what the endpoint answers with 401 or 403 waits a day for the vhost to be back", "vhost", clip(at.vhost), "endpoint", at.endpoint, "count", count)
+	for at, o := range found.orphans {
+		e.log.Warn(o.text(), "vhost", clip(at.vhost), "endpoint", at.endpoint, "count", o.count)
 	}
-	if waiting+missing+found.damaged > 0 {
-		e.log.Info("http hook events of the last run are taken up", "dir", e.dir, "not_delivered", waiting, "missing_ends", missing, "unreadable", found.damaged)
+	if damaged := found.damaged + j.Unreadable(); waiting+missing+damaged > 0 {
+		e.log.Info("http hook events of the last run are taken up", "dir", e.dir, "not_delivered", waiting, "missing_ends", missing, "unreadable", damaged)
 	}
 }
 

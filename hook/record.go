@@ -14,12 +14,39 @@ const (
 	recordDone   = 4 // that URL has it, or will never
 )
 
+// How an event was made: what its endpoint may want to see. Records of earlier
+// versions do not say.
+type made byte
+
+const (
+	madeKnown  made = 1 << iota // the record says so
+	madeSigned                  // under a secret
+	madeTLS                     // with certificates of the vhost
+)
+
+// madeBy tells how events are made under some rules.
+func madeBy(r *Rules) made {
+	m := madeKnown
+	if len(r.Secrets) > 0 {
+		m |= madeSigned
+	}
+	if r.TLS != nil {
+		m |= madeTLS
+	}
+	return m
+}
+
+// newer marks the byte of a notice's action: Made and Parts follow Closes. Records
+// of earlier versions end there.
+const newer = 0x80
+
 // A begun is what recordBegin says: all that is needed to tell the end.
 type begun struct {
 	At         time.Time
 	ID         string // webhook-id of the gate
 	Event      Event  // the begin's
 	IDAsString bool
+	Made       made
 	URLs       []string // of the end, for when the vhost is gone
 }
 
@@ -32,6 +59,8 @@ type told struct {
 	Stream streamKey
 	URL    string
 	Closes uint64 // the begin that is ended by it, once it is told to all; 0: none
+	Made   made
+	Parts  uint64 // to so many URLs the same is told; 0: by an earlier version, this is the last
 	Body   []byte
 }
 
@@ -47,7 +76,7 @@ func (b *begun) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(b.At.UnixMilli()))
 	dst = appendField(dst, b.ID)
 	ev := &b.Event
-	dst = append(dst, byte(ev.Action.index()), bit(b.IDAsString))
+	dst = append(dst, byte(ev.Action.index()), bit(b.IDAsString)|byte(b.Made)<<1)
 	dst = binary.AppendUvarint(dst, ev.ClientID)
 	for _, s := range []string{ev.IP, ev.Vhost, ev.App, ev.TcURL, ev.Stream, ev.Param} {
 		dst = appendField(dst, s)
@@ -64,7 +93,8 @@ func parseBegun(b []byte) (*begun, error) {
 	r := &begun{At: f.time(), ID: f.text()}
 	ev := &r.Event
 	ev.Action = f.action()
-	r.IDAsString = f.byte() != 0
+	flags := f.byte()
+	r.IDAsString, r.Made = flags&1 != 0, made(flags>>1)
 	ev.ClientID = f.uint()
 	for _, s := range []*string{&ev.IP, &ev.Vhost, &ev.App, &ev.TcURL, &ev.Stream, &ev.Param} {
 		*s = f.text()
@@ -78,23 +108,31 @@ func parseBegun(b []byte) (*begun, error) {
 func (n *told) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(n.At.UnixMilli()))
 	dst = appendField(dst, n.ID)
-	dst = append(dst, byte(n.Action.index()))
+	dst = append(dst, byte(n.Action.index())|newer)
 	dst = binary.AppendUvarint(dst, n.Client)
 	for _, s := range []string{n.Stream.vhost, n.Stream.app, n.Stream.stream, n.URL} {
 		dst = appendField(dst, s)
 	}
 	dst = binary.AppendUvarint(dst, n.Closes)
+	dst = append(dst, byte(n.Made))
+	dst = binary.AppendUvarint(dst, n.Parts)
 	return append(dst, n.Body...)
 }
 
 // parseTold leaves the body where it is.
 func parseTold(b []byte) (*told, error) {
 	f := fields{b: b}
-	n := &told{At: f.time(), ID: f.text(), Action: f.action(), Client: f.uint()}
+	n := &told{At: f.time(), ID: f.text()}
+	a := f.byte()
+	n.Action = f.actionOf(a &^ newer)
+	n.Client = f.uint()
 	for _, s := range []*string{&n.Stream.vhost, &n.Stream.app, &n.Stream.stream, &n.URL} {
 		*s = f.text()
 	}
 	n.Closes = f.uint()
+	if a&newer != 0 {
+		n.Made, n.Parts = made(f.byte()), f.uint()
+	}
 	n.Body, f.b = f.b, nil
 	return n, f.end()
 }
@@ -151,9 +189,10 @@ func (f *fields) byte() byte {
 	return c
 }
 
-func (f *fields) action() Action {
-	i := int(f.byte())
-	if i >= len(actions) {
+func (f *fields) action() Action { return f.actionOf(f.byte()) }
+
+func (f *fields) actionOf(i byte) Action {
+	if int(i) >= len(actions) {
 		f.bad = true
 		i = 0
 	}

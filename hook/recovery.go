@@ -12,20 +12,64 @@ import (
 type recovery struct {
 	begins  map[uint64]*foundBegin
 	notices map[uint64]*foundNotice
-	done    map[uint64]bool // of notices not seen yet: the file before was lost
+	done    map[uint64]bool              // of notices not seen yet: the file before was lost
+	parts   map[uint64]map[uint64]string // of ends told to some URLs only: by begin and notice, the URL
 	damaged int
-	gone    map[goneAt]int // events, of vhosts that are not there any more
+	orphans map[orphanKey]*orphans
 }
 
-// A goneAt is a vhost that is gone and an endpoint that hears of it.
-type goneAt struct{ vhost, endpoint string }
-
-// orphan counts an event of a vhost that is gone.
-func (f *recovery) orphan(vhost, endpoint string) {
-	if f.gone == nil {
-		f.gone = make(map[goneAt]int)
+func newRecovery() *recovery {
+	return &recovery{
+		begins: make(map[uint64]*foundBegin), notices: make(map[uint64]*foundNotice), done: make(map[uint64]bool),
+		parts: make(map[uint64]map[uint64]string), orphans: make(map[orphanKey]*orphans),
 	}
-	f.gone[goneAt{vhost, endpoint}]++
+}
+
+// Orphans are events for an endpoint whose vhost is gone, or its hooks are off and
+// have not what the events were made with.
+type (
+	orphanKey struct{ vhost, endpoint string }
+	orphans   struct {
+		count int
+		how   made // of them, all that any was made with
+		gone  bool
+		old   bool // some do not say
+	}
+)
+
+// orphan counts an event, if it is one.
+func (f *recovery) orphan(vhost, endpoint string, r *Rules, how made) {
+	if !r.gone && !r.lacks(how) {
+		return
+	}
+	key := orphanKey{vhost, endpoint}
+	o := f.orphans[key]
+	if o == nil {
+		o = &orphans{gone: r.gone}
+		f.orphans[key] = o
+	}
+	o.count++
+	o.how |= how &^ madeBy(r)
+	o.old = o.old || how&madeKnown == 0
+}
+
+// text is the line about them.
+func (o *orphans) text() string {
+	text, back := "http hook events wait of a vhost whose http_hooks are off: ", "them"
+	if o.gone {
+		text, back = "http hook events wait of a vhost that is not in the configuration any more: ", "the vhost"
+	}
+	switch signed, tls := o.how&madeSigned != 0, o.how&madeTLS != 0; {
+	case o.old || signed && tls:
+		text += "its secret and its certificates are not known"
+	case signed:
+		text += "its secret is not known"
+	case tls:
+		text += "its certificates are not known"
+	default:
+		return text + "they are sent all the same"
+	}
+	return text + ", they are sent without; what the endpoint answers with 401 or 403 waits a day for " + back + " to be back"
 }
 
 type foundBegin struct {
@@ -56,7 +100,7 @@ func (f *recovery) replay(r journal.Record) {
 		}
 		n.Body = nil
 		if n.Closes != 0 {
-			f.settle(n.Closes)
+			f.ended(n, r.Seq)
 		}
 		if !f.done[r.Seq] {
 			f.notices[r.Seq] = &foundNotice{*n, r.Seq, r.Place, len(r.Payload)}
@@ -89,6 +133,36 @@ func (f *recovery) hold(j *journal.Journal) {
 func (f *recovery) settle(seq uint64) {
 	f.done[seq] = true
 	delete(f.begins, seq)
+	delete(f.parts, seq)
+}
+
+// ended notes that an end is told to one URL. It is over when it is so to all: the
+// record of another may be damaged.
+func (f *recovery) ended(n *told, seq uint64) {
+	if n.Parts <= 1 {
+		f.settle(n.Closes)
+	}
+	if f.done[n.Closes] {
+		return
+	}
+	told := f.parts[n.Closes]
+	if told == nil {
+		told = make(map[uint64]string)
+		f.parts[n.Closes] = told
+	}
+	if told[seq] = n.URL; uint64(len(told)) >= n.Parts {
+		f.settle(n.Closes)
+	}
+}
+
+// untold are the URLs that have not been told of the end of a begin.
+func (f *recovery) untold(seq uint64, urls []string) []string {
+	told := f.parts[seq]
+	if len(told) == 0 {
+		return urls
+	}
+	heard := slices.Collect(maps.Values(told))
+	return slices.DeleteFunc(slices.Clone(urls), func(url string) bool { return slices.Contains(heard, url) })
 }
 
 // recoverLocked queues what was found, in its order: notices, then the ends that
@@ -133,9 +207,7 @@ func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool))
 		e.journal.Hold(n.place)
 		ep := e.endpointLocked(e.targetLocked(n.URL).key)
 		rules := rulesFrom(rulesIn, n.Stream.vhost, nil)
-		if rules.gone {
-			f.orphan(n.Stream.vhost, ep.key)
-		}
+		f.orphan(n.Stream.vhost, ep.key, rules, n.Made)
 		it.lane = e.laneLocked(ep, n.Stream.vhost, rules)
 		e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), await(n.Action, n.Client, n.Stream))
 		waiting++
@@ -153,20 +225,22 @@ func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool))
 		if !exists {
 			rules = &Rules{Enabled: true, ClientIDString: fb.IDAsString, gone: true}
 			rules.setURLs(ev.Action, fb.URLs)
-			for _, url := range fb.URLs {
-				f.orphan(ev.Vhost, e.targetLocked(url).key)
-			}
 		}
 		urls := rules.URLs(ev.Action)
 		if len(urls) == 0 {
-			e.unsentEndLocked(&ev, fb.URLs, rules)
+			e.unsentEndLocked(&ev, f.untold(fb.seq, fb.URLs), rules)
+		}
+		if urls = f.untold(fb.seq, urls); len(urls) == 0 {
 			e.settleLocked(b)
 			continue
+		}
+		for _, url := range urls {
+			f.orphan(ev.Vhost, e.targetLocked(url).key, rules, fb.Made)
 		}
 		missing++
 		e.queueLocked(notice{
 			ev: &ev, id: endID(fb.ID), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString),
-			urls: urls, rules: rules, begin: b, await: await(ev.Action, ev.ClientID, ev.streamKey()),
+			urls: urls, rules: rules, begin: b, made: fb.Made, await: await(ev.Action, ev.ClientID, ev.streamKey()),
 		})
 	}
 	for _, ep := range e.endpoints {

@@ -1,9 +1,11 @@
 package hook
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -135,19 +137,136 @@ func TestVhostGoneSinceTheLastRun(t *testing.T) {
 	}
 }
 
-// It waits for a day, and only if the status says that it was not signed.
+// It waits for a day, only if the status says that it was not signed, and only if it
+// ever was to be and its vhost, or its hooks, are not there to ask.
 func TestUnsignedWaitsForADay(t *testing.T) {
+	const signed, plain = madeKnown | madeSigned, madeKnown
+	gone, off, on := &Rules{Enabled: true, gone: true}, &Rules{}, &Rules{Enabled: true}
+	still := &Rules{Secrets: make([]Secret, 1)}
 	for _, c := range []struct {
-		gone   bool
+		rules  *Rules
+		how    made
 		status int
 		age    time.Duration
 		want   bool
 	}{
-		{true, 401, time.Hour, true}, {true, 403, time.Hour, true}, {true, 404, time.Hour, false},
-		{true, 200, time.Hour, false}, {true, 401, 25 * time.Hour, false}, {false, 401, time.Hour, false},
+		{gone, signed, 401, time.Hour, true}, {gone, signed, 403, time.Hour, true}, {gone, signed, 404, time.Hour, false},
+		{gone, signed, 200, time.Hour, false}, {gone, signed, 401, 25 * time.Hour, false},
+		{gone, plain, 403, time.Hour, false}, {gone, plain | madeTLS, 403, time.Hour, true},
+		{off, signed, 403, time.Hour, true}, {off, plain, 403, time.Hour, false}, {still, signed, 403, time.Hour, false},
+		{on, signed, 403, time.Hour, false},                              // the owner has removed the secret
+		{gone, 0, 403, time.Hour, true}, {off, 0, 403, time.Hour, false}, // by an earlier version
 	} {
-		if got := (&Rules{gone: c.gone}).unsigned(c.status, time.Now().Add(-c.age)); got != c.want {
+		if got := c.rules.unsigned(c.status, time.Now().Add(-c.age), c.how); got != c.want {
 			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// What waits from the last run: the vhost is gone or its hooks are off, it had a
+// secret or not. Without one a 403 is an answer like any other, and no line speaks of
+// a secret.
+func TestRefusedSinceTheLastRun(t *testing.T) {
+	secret, err := ParseSecret("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		signed, gone bool
+		line         string
+	}{
+		{true, true, "is not in the configuration any more: its secret is not known, they are sent without; what the endpoint answers with 401 or 403"},
+		{false, true, "is not in the configuration any more: they are sent all the same"},
+		{true, false, "whose http_hooks are off: its secret is not known, they are sent without; what the endpoint answers with 401 or 403"},
+		{false, false, ""},
+	} {
+		var restarted atomic.Bool
+		srv := newLedger(t, func(w http.ResponseWriter, _ call) {
+			w.WriteHeader(map[bool]int{false: 503, true: 403}[restarted.Load()])
+		})
+		rules := &Rules{Enabled: true, OnUnpublish: []string{srv.URL}, OnStop: []string{srv.URL}}
+		if c.signed {
+			rules.Secrets = []Secret{secret}
+		}
+		dir := t.TempDir()
+		e := durable(t, dir, Options{Rules: rulesOf(rules)})
+		client := e.Client()
+		if err := client.Ask(t.Context(), event(OnPublish, 1, "owed")); err != nil {
+			t.Fatal(err)
+		}
+		client.Tell(event(OnStop, 1, "waits"))
+		quiet(t, e)
+		dir = killed(t, dir)
+		closeWithin(t, e, 0)
+		restarted.Store(true)
+		var book logBook
+		e = durable(t, dir, Options{Rules: func(string) (*Rules, bool) {
+			if c.gone {
+				return nil, false
+			}
+			return &Rules{}, true
+		}, Log: book.logger()})
+		told := 1
+		if c.gone {
+			told = 2 // the end, too
+		}
+		over := func() int { return int(e.Counters()[OnStop].Delivered + e.Counters()[OnUnpublish].Delivered) }
+		tried := func() bool { return len(book.lines("http hook on_stop failed, to be repeated")) > 0 }
+		if ok := settles(func() bool { return over() == told || tried() }); !ok || tried() != c.signed {
+			t.Errorf("%+v: %d delivered of %d:\n%s", c, over(), told, &book)
+		}
+		lines := book.lines("level=WARN", "http hook events wait of a vhost")
+		if len(lines) > 1 || len(lines) == 0 != (c.line == "") || len(lines) > 0 && !strings.Contains(lines[0], c.line) {
+			t.Errorf("%+v: %q", c, lines)
+		}
+		closeWithin(t, e, 0)
+	}
+}
+
+// A record that is damaged costs none of the ends that a begin owes: what one URL has
+// not been told is told anew, the others hear nothing twice.
+func TestDamagedEndOfOneURL(t *testing.T) {
+	for damaged := range 2 {
+		urls := []string{"http://127.0.0.1:1/a", "http://127.0.0.1:1/b"}
+		rules := &Rules{Enabled: true, OnUnpublish: urls}
+		dir := t.TempDir()
+		e := durable(t, dir, Options{Rules: rulesOf(rules)})
+		c := e.Client()
+		if err := c.Ask(t.Context(), event(OnPublish, 1, "s")); err != nil {
+			t.Fatal(err)
+		}
+		quiet(t, e)
+		c.Tell(event(OnUnpublish, 1, "s"))
+		quiet(t, e)
+		dir = killed(t, dir)
+		closeWithin(t, e, 0)
+		file := dir + "/0000000001.journal"
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := bytes.LastIndex(b, []byte(urls[damaged]))
+		b[at] ^= 1
+		b = append(b, make([]byte, 8)...) // so that the last record is not at the end
+		os.WriteFile(file, b, 0o600)
+		if damaged == 1 { // nor torn
+			os.WriteFile(dir+"/0000000002.journal", fmt.Appendf(nil, "SRSHOOK1\x02\x00\x00\x00\x00\x00\x00\x00"), 0o600)
+		}
+		var book logBook
+		e = durable(t, dir, Options{Rules: rulesOf(rules), Log: book.logger()})
+		quiet(t, e)
+		if len(book.lines("not_delivered=1", "missing_ends=1", "unreadable=1")) != 1 {
+			t.Errorf("%d: %s", damaged, &book)
+		}
+		again := killed(t, dir)
+		closeWithin(t, e, 0)
+		log := OpenLog(again)
+		told := make(map[string]int)
+		if err := log.Read(func(l LogLine) { told[l.What+l.URL]++ }); err != nil {
+			t.Fatal(err)
+		}
+		if told["told"+urls[0]] != 1 || told["told"+urls[1]] != 1 || log.Open()[OnPublish] != 0 {
+			t.Errorf("%d: %v, %v open", damaged, told, log.Open())
 		}
 	}
 }

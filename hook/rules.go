@@ -35,14 +35,26 @@ type Rules struct {
 	gone bool // made up: the vhost is not in the configuration since the start
 }
 
-// goneFor is how long what is told of such a vhost waits where it is refused for
-// want of a signature: the vhost may come back.
+// goneFor is how long what was made under a secret waits where it is refused for
+// want of a signature: the vhost, or its hooks, may come back.
 const goneFor = 24 * time.Hour
 
 // unsigned reports whether a status says that a notice, told then, was not taken
 // because the secret to sign it with is not known any more.
-func (r *Rules) unsigned(status int, told time.Time) bool {
-	return r.gone && (status == http.StatusUnauthorized || status == http.StatusForbidden) && time.Since(told) < goneFor
+func (r *Rules) unsigned(status int, told time.Time, how made) bool {
+	return r.lacks(how) && (status == http.StatusUnauthorized || status == http.StatusForbidden) && time.Since(told) < goneFor
+}
+
+// lacks reports whether a notice was made with what these rules do not have, for the
+// vhost is gone or its hooks are off. With hooks that are on it is the owner's will.
+func (r *Rules) lacks(how made) bool {
+	switch {
+	case how&madeKnown == 0:
+		return r.gone
+	case r.on() && !r.gone:
+		return false
+	}
+	return how&^madeBy(r) != 0
 }
 
 // URLs returns whom to call about an event; nobody when r is nil or hooks are off.

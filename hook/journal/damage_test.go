@@ -89,8 +89,8 @@ func TestDamage(t *testing.T) {
 		b[at] ^= 0x41
 		salt, _ := parseHeader(b, 1)
 		var got []string
-		_, damaged := scan(b, 1, salt, headerSize, func(r Record) { got = append(got, string(r.Payload)) })
-		if want := []string{"one", "three"}; !slices.Equal(got, want) || damaged != recordSize(len("the second one")) {
+		_, damaged, places := scan(b, 1, salt, headerSize, func(r Record) { got = append(got, string(r.Payload)) })
+		if want := []string{"one", "three"}; !slices.Equal(got, want) || damaged != recordSize(len("the second one")) || places != 1 {
 			t.Errorf("damaged at %d: %q, %d bytes", at, got, damaged)
 		}
 	}

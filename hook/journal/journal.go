@@ -107,24 +107,25 @@ type Journal struct {
 	troubleMu sync.Mutex // held while Trouble is called
 	trouble   bool
 
-	mu       sync.Mutex
-	queue    []*Entry // not written
-	canceled int      // of them, about
-	unsynced []*Entry // written to file, which is not synced yet
-	seq      uint64
-	segments []*segment // oldest first; the last one is file's if file is open
-	number   uint32     // of the segment made last
-	file     *os.File   // nil: a new one is needed
-	rolling  bool       // the writer waits for the syncer
-	behind   bool       // not all that waited when the disk failed is written
-	retryAt  time.Time
-	writing  time.Time // since when the writer waits for the disk; zero: it does not
-	syncing  time.Time // likewise the syncer
-	watch    *time.Timer
-	state    State
-	below    uint64 // wanted in state
-	closing  bool
-	ended    bool // the writer is
+	mu         sync.Mutex
+	queue      []*Entry // not written
+	canceled   int      // of them, about
+	unsynced   []*Entry // written to file, which is not synced yet
+	seq        uint64
+	segments   []*segment // oldest first; the last one is file's if file is open
+	number     uint32     // of the segment made last
+	file       *os.File   // nil: a new one is needed
+	rolling    bool       // the writer waits for the syncer
+	behind     bool       // not all that waited when the disk failed is written
+	retryAt    time.Time
+	writing    time.Time // since when the writer waits for the disk; zero: it does not
+	syncing    time.Time // likewise the syncer
+	watch      *time.Timer
+	state      State
+	below      uint64 // wanted in state
+	unreadable int    // places, of the start
+	closing    bool
+	ended      bool // the writer is
 }
 
 // State returns the facts kept beside the records.
@@ -132,6 +133,14 @@ func (j *Journal) State() State {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.state
+}
+
+// Unreadable is in how many places the directory had what could not be read: damaged
+// records, of which there may be several in a place, and files moved aside.
+func (j *Journal) Unreadable() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.unreadable
 }
 
 // SetState keeps facts, at once; for the start, or in Taken.

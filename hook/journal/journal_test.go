@@ -344,7 +344,7 @@ func FuzzScan(f *testing.F) {
 			salt = s
 		}
 		last, total := 0, 0
-		end, damaged := scan(b, 1, salt, 0, func(r Record) {
+		end, damaged, places := scan(b, 1, salt, 0, func(r Record) {
 			if int(r.Place.offset) < last || int(r.Place.size) != recordSize(len(r.Payload)) {
 				t.Errorf("record at %+v after %d", r.Place, last)
 			}
@@ -355,7 +355,7 @@ func FuzzScan(f *testing.F) {
 			last = int(r.Place.offset + r.Place.size)
 			total += int(r.Place.size)
 		})
-		if end != last || damaged != end-total || end > len(b) {
+		if end != last || damaged != end-total || places > 0 != (damaged > 0) || end > len(b) {
 			t.Errorf("end %d, damaged %d, last %d, total %d of %d", end, damaged, last, total, len(b))
 		}
 	})

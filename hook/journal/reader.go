@@ -45,7 +45,7 @@ func (r *Reader) Read(f func(Record)) error {
 			}
 			r.salt, r.offset, b = salt, headerSize, b[headerSize:]
 		}
-		end, _ := scan(b, n, r.salt, 0, f)
+		end, _, _ := scan(b, n, r.salt, 0, f)
 		r.offset += end
 	}
 	return nil

@@ -101,8 +101,8 @@ func parseRecord(b []byte, salt uint32) (r Record, size int) {
 
 // scan calls f for each record of a segment's bytes from offset on. Damage is
 // stepped over: the next record that is whole goes on. It returns how far whole
-// records reach and how many bytes before that belong to none.
-func scan(b []byte, number, salt uint32, offset int, f func(Record)) (end, damaged int) {
+// records reach, how many bytes before that belong to none, and in how many places.
+func scan(b []byte, number, salt uint32, offset int, f func(Record)) (end, damaged, places int) {
 	end = offset
 	for at := offset; at+recordHeader <= len(b); {
 		r, size := parseRecord(b[at:], salt)
@@ -110,13 +110,15 @@ func scan(b []byte, number, salt uint32, offset int, f func(Record)) (end, damag
 			at += align
 			continue
 		}
-		damaged += at - end
+		if damaged += at - end; at > end {
+			places++
+		}
 		r.Place = Place{number, uint32(at), uint32(size)}
 		f(r)
 		at += size
 		end = at
 	}
-	return end, damaged
+	return end, damaged, places
 }
 
 // name is a segment's file.

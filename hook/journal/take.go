@@ -109,7 +109,7 @@ func (j *Journal) replay() error {
 	var ends, gaps []int // of them: where the last whole record ends; bytes before that in none
 	var number uint32
 	var seq uint64
-	record := j.o.Replay()
+	record, lost := j.o.Replay(), 0
 	for _, n := range numbers {
 		path := name(j.o.Dir, n)
 		number = n
@@ -126,10 +126,11 @@ func (j *Journal) replay() error {
 			if err := os.Rename(path, path+aside); err != nil {
 				return err
 			}
+			lost++
 			j.o.Log.Error("a file in the journal is none of ours and was moved aside", "file", path+aside)
 			continue
 		}
-		end, damaged := scan(b, n, salt, headerSize, func(r Record) {
+		end, damaged, places := scan(b, n, salt, headerSize, func(r Record) {
 			seq = max(seq, r.Seq)
 			record(r)
 		})
@@ -137,6 +138,7 @@ func (j *Journal) replay() error {
 			if err := os.Rename(path, path+aside); err != nil {
 				return err
 			}
+			lost++
 			j.o.Log.Error("a file in the journal has no record that can be read and was moved aside: what was in it is lost",
 				"file", path+aside, "bytes", len(b))
 			continue
@@ -144,10 +146,14 @@ func (j *Journal) replay() error {
 		segments = append(segments, &segment{number: n, salt: salt, size: len(b)})
 		ends = append(ends, end)
 		gaps = append(gaps, damaged)
+		lost += places
 	}
 	for i, s := range segments {
 		path, damaged, torn := name(j.o.Dir, s.number), gaps[i], s.size-ends[i]
 		if i < len(segments)-1 { // only the newest can be torn: see below, and fail
+			if torn > 0 {
+				lost++
+			}
 			damaged, torn = damaged+torn, 0
 		}
 		if torn > 0 {
@@ -166,6 +172,6 @@ func (j *Journal) replay() error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.segments, j.number, j.seq = segments, number, max(j.seq, seq+1)
+	j.segments, j.number, j.seq, j.unreadable = segments, number, max(j.seq, seq+1), lost
 	return nil
 }
