@@ -218,7 +218,7 @@ func (f *inForce) of(vhost string) (*hook.Rules, bool) {
 const gcPercent = 50
 
 // serve runs the server until a signal ends it.
-func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
+func serve(src source, config *conf.Config, stdout, stderr io.Writer) (err error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	if os.Getenv("GOGC") == "" {
@@ -246,6 +246,11 @@ func serve(src source, config *conf.Config, stdout, stderr io.Writer) error {
 	if err := p.useLog(config); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil && config.Log.Tank != "console" { // whoever started it sees it, too
+			p.log.Error("srs ends with an error", "error", err.Error())
+		}
+	}()
 	if err := server.CheckDescriptors(config.MaxConnections); err != nil {
 		return fmt.Errorf("%w: %w", errConfig, err)
 	}

@@ -85,13 +85,13 @@ func (j *Journal) take() error {
 	if err != nil {
 		return err
 	}
-	state, err := ReadState(j.o.Dir)
-	if err != nil {
-		j.o.Log.Error("the journal's state is not readable, a new one is made", "dir", j.o.Dir, "error", err.Error())
-	}
+	state, bad := ReadState(j.o.Dir)
 	if err := j.replay(); err != nil {
 		l.Close()
 		return err
+	}
+	if bad != nil {
+		j.o.Log.Error("the journal's state is not readable, a new one is made", "dir", j.o.Dir, "error", bad.Error())
 	}
 	j.lock = l
 	j.mu.Lock()

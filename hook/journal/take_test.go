@@ -61,3 +61,27 @@ func TestNeverTaken(t *testing.T) {
 		t.Errorf("Close: %v", err)
 	}
 }
+
+// A state that cannot be read is told once, when a new one is made: not as long as
+// the directory cannot be taken for another reason.
+func TestUnreadableState(t *testing.T) {
+	dir := t.TempDir()
+	w := start(t, dir)
+	w.put(t, "a")
+	w.close(t)
+	os.WriteFile(dir+"/state", []byte("{"), 0o600)
+	if err := os.Mkdir(dir+"/0000000002.journal", 0o700); err != nil { // no file to read
+		t.Fatal(err)
+	}
+	w = open(t, dir)
+	if w.refused == nil || w.log.Len() > 0 {
+		t.Errorf("refused %v, log %s", w.refused, w.log.String())
+	}
+	w.Start()
+	os.Remove(dir + "/0000000002.journal")
+	w.await(t, "taken", func() bool { return w.taken })
+	w.close(t)
+	if n := strings.Count(w.log.String(), "state is not readable, a new one is made"); n != 1 {
+		t.Errorf("%d lines: %s", n, w.log.String())
+	}
+}
