@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"srs/hook/journal"
 )
 
 // durable opens an engine with its journal in dir.
@@ -76,6 +78,14 @@ func quiet(t testing.TB, e *Engine) {
 		return e.loose.Len() == 0
 	}) {
 		t.Fatal("the journal does not store what it has")
+	}
+	last := &journal.Entry{Kind: recordSettle, Payload: done{}.append(nil), Written: make(chan struct{})} // of nothing
+	written := last.Written
+	e.journal.Append(last)
+	select {
+	case <-written:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the journal does not write what it has")
 	}
 }
 

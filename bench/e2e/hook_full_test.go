@@ -43,7 +43,7 @@ func TestPR04OwnDisk(t *testing.T) {
 	b := openBooks(t, down)
 	eventually(t, longest, "all notices delivered", func() bool { return b.heard() == clients*each })
 	s.waitLog(t, "journal of http hooks is written again")
-	if now := used(); now > full/2 {
+	if now := used(); now > full*3/4 {
 		t.Errorf("%d %% of the disk is used, it was %d %%", now, full)
 	}
 	if n := len(s.matching(0, "cannot be written")); n != 1 {
