@@ -312,6 +312,8 @@ func (e *Engine) FirstID(proposed uint64) (uint64, error) {
 	if e.journal == nil {
 		return proposed, nil
 	}
+	e.numbered = true
+	defer e.giveBackLocked()
 	s := e.journal.State()
 	first := max(proposed, s.Below)
 	e.idsBelow = first + idStep

@@ -67,6 +67,7 @@ type Engine struct {
 	journal   *journal.Journal // nil: notices do not survive a restart
 	resumed   bool             // it is given back when all is delivered
 	taken     bool             // what it has found is in work
+	numbered  bool             // it knows which client ids this run gives out
 	giving    chan struct{}    // closed when it is given back; nil: it is not under way
 	untrusted bool             // the disk fails
 	begins    map[*begin]struct{}

@@ -62,7 +62,7 @@ func (e *Engine) open(o opening) error {
 		e.mu.Lock()
 	}
 	if j := e.journal; j != nil {
-		adopted := e.resumed && !o.resumed
+		adopted := e.resumed && !o.resumed && e.taken // else takeUp writes whose it is
 		e.resumed = e.resumed && o.resumed
 		e.mu.Unlock()
 		if adopted {
@@ -160,7 +160,7 @@ func (e *Engine) takeUp(found *recovery, id string, rules func(string) (*Rules, 
 // giveBackLocked closes a journal that was only resumed when all is delivered:
 // nobody has hooks, so another server may have the directory.
 func (e *Engine) giveBackLocked() {
-	if !e.resumed || !e.taken || e.pending > 0 || e.closed {
+	if !e.resumed || !e.taken || !e.numbered || e.pending > 0 || e.closed {
 		return
 	}
 	j, given := e.journal, make(chan struct{})

@@ -104,6 +104,7 @@ type Journal struct {
 	stateFailed bool
 	looked      time.Time
 
+	stateMu   sync.Mutex // held while the state's file is written
 	troubleMu sync.Mutex // held while Trouble is called
 	trouble   bool
 
@@ -143,8 +144,10 @@ func (j *Journal) Unreadable() int {
 	return j.unreadable
 }
 
-// SetState keeps facts, at once; for the start, or in Taken.
+// SetState keeps facts, at once.
 func (j *Journal) SetState(s State) error {
+	j.stateMu.Lock()
+	defer j.stateMu.Unlock()
 	j.mu.Lock()
 	j.state, j.below = s, max(j.below, s.Below)
 	j.mu.Unlock()

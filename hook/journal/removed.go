@@ -82,13 +82,12 @@ func (j *Journal) putBack() (lost int, err error) {
 		j.lock.Close()
 		j.lock = l
 	}
-	j.mu.Lock()
-	f, state, segments := j.file, j.state, slices.Clone(j.segments)
-	state.Below = max(state.Below, j.below)
-	j.mu.Unlock()
-	if err := writeState(j.o.Dir, state); err != nil {
+	if err := j.writeStateAnew(); err != nil {
 		return 0, err
 	}
+	j.mu.Lock()
+	f, segments := j.file, slices.Clone(j.segments)
+	j.mu.Unlock()
 	if removed(f) {
 		s := segments[len(segments)-1]
 		anew, err := copyOf(f, name(j.o.Dir, s.number), int64(s.size))
@@ -111,6 +110,16 @@ func (j *Journal) putBack() (lost int, err error) {
 		}
 	}
 	return lost, nil
+}
+
+func (j *Journal) writeStateAnew() error {
+	j.stateMu.Lock()
+	defer j.stateMu.Unlock()
+	j.mu.Lock()
+	state := j.state
+	state.Below = max(state.Below, j.below)
+	j.mu.Unlock()
+	return writeState(j.o.Dir, state)
 }
 
 // onlyOurs reports as an error that another server has had the directory meanwhile.

@@ -282,6 +282,8 @@ func (j *Journal) remove() (any bool) {
 
 // keepState writes the state when it is behind.
 func (j *Journal) keepState() {
+	j.stateMu.Lock()
+	defer j.stateMu.Unlock()
 	j.mu.Lock()
 	s := j.state
 	s.Below = j.below
