@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"slices"
 	"syscall"
 	"testing"
@@ -170,6 +172,44 @@ func TestReloadWithoutTheVhost(t *testing.T) {
 	}
 	if want := []string{"gone.example on_unpublish", "gone.example on_close"}; !slices.Equal(got, want) {
 		t.Errorf("calls after the reload: %q, want %q", got, want)
+	}
+	for _, end := range []string{"on_close", "on_unpublish"} {
+		if n := len(s.matching(0, "are not sent: .*they are switched off vhost=quiet.example endpoint=.* "+end+"=1")); n != 1 {
+			t.Errorf("%d lines of %s", n, end)
+		}
+	}
+}
+
+// TestRecordingWithoutTheVhost: the recording of a vhost that a reload has removed is
+// announced where it would have been; of one that is gone at the start the log names it.
+func TestRecordingWithoutTheVhost(t *testing.T) {
+	t.Parallel()
+	rcv := newReceiver(t)
+	with := vhost("gone.example", hooks(rcv, "on_dvr"), block("dvr", "enabled on;", "dvr_path ./rec/[stream].flv;"))
+	s := startServer(t, with, defaultVhost())
+	for _, reload := range []bool{true, false} {
+		f := feed(t, s.url(fmt.Sprintf("live/%v?vhost=gone.example", reload)))
+		eventually(t, longest, "a recording", func() bool {
+			info, err := os.Stat(fmt.Sprintf("%s/rec/%v.flv.tmp", s.dir, reload))
+			return err == nil && info.Size() > 10_000
+		})
+		if reload {
+			s.writeConf(t, defaultVhost())
+			s.signal(t, syscall.SIGHUP)
+			s.waitLog(t, "configuration reloaded")
+			f.end()
+			if got := rcv.wait(t, "on_dvr", "true", 1); got.text("file") != "./rec/true.flv" {
+				t.Errorf("on_dvr says %s", got.body)
+			}
+			s.writeConf(t, with, defaultVhost())
+			s.signal(t, syscall.SIGHUP)
+			s.waitCount(t, "configuration reloaded", 2)
+			continue
+		}
+		s.sigkill()
+		s.writeConf(t, defaultVhost())
+		s = s.again(t)
+		s.waitLog(t, "are not sent: recordings of a vhost that is not in the configuration .*vhost=gone.example on_dvr=1 files=.*./rec/false.flv")
 	}
 }
 
