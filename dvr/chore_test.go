@@ -42,9 +42,9 @@ func TestHungDiskBesideAnother(t *testing.T) {
 		healthy := *s.Conf().Vhosts[2]
 		healthy.Name, healthy.DVR.Path = "w", "well/[stream].flv"
 		s.Conf().Vhosts = append(s.Conf().Vhosts, &healthy)
-		for _, dir := range []string{"hung", "well"} {
+		for dir, vhost := range map[string]string{"hung": "v", "well": "w"} {
 			write(t, s.cwd+"/"+dir+"/y.flv.tmp", whole)
-			write(t, s.cwd+"/"+dir+"/old.flv", "x")
+			recorded(t, s.cwd+"/"+dir+"/old.flv", vhost, 1000)
 			if err := os.Chtimes(s.cwd+"/"+dir+"/old.flv", time.Now(), time.Now()); err != nil { // of the bubble
 				t.Fatal(err)
 			}

@@ -29,8 +29,11 @@ func factsOf(p live.Publisher) facts {
 }
 
 // owner names the stream, the same for each publish of it: what may continue a
-// file. No part of it has a "/" in it.
-func (f facts) owner() string { return encode(f.Vhost) + "/" + encode(f.App) + "/" + encode(f.Stream) }
+// file, and whose limits a file counts for. No part of it has a "/" in it.
+func (f facts) owner() string { return ownedBy(f.Vhost) + encode(f.App) + "/" + encode(f.Stream) }
+
+// ownedBy is how all owners of a vhost begin.
+func ownedBy(vhost string) string { return encode(vhost) + "/" }
 
 // event is an on_dvr of this publisher.
 func (f facts) event() hook.Event {

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"srs/conf"
+	"srs/flv"
 )
 
 // How often the janitor looks, and how many files it remembers at a time.
@@ -19,7 +21,22 @@ const (
 	cleanEvery = time.Minute
 	freeEvery  = 10 * time.Second // for room on the disk alone, which costs one call
 	maxOldest  = 10_000
+	maxKnown   = 1 << 20 // of the files it has looked into
 )
+
+// What the janitor knows of a vhost's files in one place, from one look to the next.
+type kept struct {
+	mine   map[identity]bool // whether a file is a recording of the vhost
+	others bool              // it was said that there are files of others
+	short  bool              // it was said that dvr_min_free cannot be met
+}
+
+// An identity is that of a file as long as nobody changes it.
+type identity struct {
+	inode uint64
+	size  int64
+	at    int64
+}
 
 // clean keeps the recordings of each vhost within its limits (dvr_max_age,
 // dvr_max_size, dvr_min_free), from Start to Close.
@@ -80,13 +97,33 @@ func (r *Recorder) cleanVhost(p pattern, d conf.DVR, all bool, now time.Time) {
 // keepWithin removes the oldest complete recordings of a vhost until all limits
 // hold.
 func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time) error {
+	root, err := os.OpenRoot(p.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	k := r.keptOf(p)
 	var oldest []found
-	total := int64(0)
-	err := p.walk([]string{""}, func(f found) error {
+	total, others, known := int64(0), 0, make(map[identity]bool)
+	err = p.walk([]string{""}, func(f found) error {
 		select {
 		case <-r.closing:
 			return errStopped
 		default:
+		}
+		id := identity{f.inode, f.size, f.at.UnixNano()}
+		mine, ok := k.mine[id]
+		if !ok {
+			var err error
+			mine, err = recordedBy(root, f.name, p.vhost)
+			ok = err == nil
+		}
+		if ok && len(known) < maxKnown {
+			known[id] = mine
+		}
+		if !mine {
+			others++
+			return nil
 		}
 		total += f.size
 		if oldest = append(oldest, f); len(oldest) >= 2*maxOldest {
@@ -97,11 +134,11 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 	if err != nil {
 		return ignore(err, errStopped)
 	}
-	root, err := os.OpenRoot(p.dir)
-	if err != nil {
-		return err
+	k.mine = known
+	if others > 0 && !k.others {
+		k.others = true
+		r.Log.Info("files that this vhost has not recorded are left alone, and not counted", "vhost", p.vhost, "path", p.root, "files", others)
 	}
-	defer root.Close()
 	var stuck error // the first that cannot be removed; the next ones can, perhaps
 	for _, f := range sortOldest(oldest) {
 		p.alive()
@@ -114,6 +151,7 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		case d.MinFree > 0 && free < d.MinFree:
 			reason = "dvr_min_free"
 		default:
+			k.short = false
 			return stuck
 		}
 		if _, err := root.Lstat(f.name + done); err == nil {
@@ -132,7 +170,35 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 			// It was empty: of a day that is over, perhaps.
 		}
 	}
+	short := d.MinFree > 0 && free < d.MinFree
+	if short && !k.short {
+		r.Log.Warn("no recordings are left to remove, and there is less room than dvr_min_free", "vhost", p.vhost, "path", p.root, "free", free, "dvr_min_free", d.MinFree)
+	}
+	k.short = short
 	return stuck
+}
+
+// keptOf gives what is known of the files of a pattern.
+func (r *Recorder) keptOf(p *pattern) *kept {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	place := [2]string{p.vhost, p.dir}
+	if r.kept[place] == nil {
+		r.kept[place] = &kept{}
+	}
+	return r.kept[place]
+}
+
+// recordedBy says whether a file is a recording of a vhost. Another program's is
+// none, and what another vhost has recorded is that one's, whatever its name.
+func recordedBy(root *os.Root, name, vhost string) (bool, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	return err == nil && strings.HasPrefix(flv.Owner(f, info.Size()), ownedBy(vhost)), err
 }
 
 func sortOldest(list []found) []found {

@@ -9,7 +9,19 @@ import (
 	"time"
 
 	"srs/conf"
+	"srs/flv"
 )
+
+// recorded writes a complete recording of a vhost, of some bytes.
+func recorded(t *testing.T, path, vhost string, size int) {
+	t.Helper()
+	m := flv.NewFileMetadata(nil, 0, "", facts{Vhost: vhost, App: "live", Stream: "x"}.owner())
+	b := flv.AppendTag(flv.AppendHeader(nil, true, true), flv.Tag{Type: flv.TypeScript, Data: m.Body})
+	if len(b) > size {
+		t.Fatalf("%d bytes are too few, %d is the least", size, len(b))
+	}
+	write(t, path, string(b)+strings.Repeat("x", size-len(b)))
+}
 
 // TestJanitor: the oldest complete recordings go first, each with its line, and
 // nothing else does.
@@ -31,7 +43,11 @@ func TestJanitor(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t, "rec/[app]/[02]/[stream].flv", c.change)
 				at := func(path string, days int) {
-					write(t, s.cwd+"/"+path, strings.Repeat("x", 1000))
+					if strings.HasSuffix(path, ".tmp") {
+						write(t, s.cwd+"/"+path, "somebody's")
+					} else {
+						recorded(t, s.cwd+"/"+path, "v", 1000)
+					}
 					when := time.Now().Add(-time.Duration(days) * 24 * time.Hour)
 					if err := os.Chtimes(s.cwd+"/"+path, when, when); err != nil {
 						t.Fatal(err)
@@ -68,7 +84,7 @@ func TestJanitor(t *testing.T) {
 func TestJanitorLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "rec/[stream].flv", func(d *conf.DVR) { d.MaxAge = time.Hour })
-		write(t, s.cwd+"/rec/x.flv", "x")
+		recorded(t, s.cwd+"/rec/x.flv", "v", 1000)
 		now := time.Now()
 		if err := os.Chtimes(s.cwd+"/rec/x.flv", now, now); err != nil {
 			t.Fatal(err)
@@ -91,7 +107,7 @@ func TestJanitorGoesOn(t *testing.T) {
 			s := newSite(t, "rec/[app]/[stream].flv", func(d *conf.DVR) { d.MaxAge = time.Minute })
 			names := []string{"rec/a/older.flv", "rec/a/stuck.flv", "rec/b/x.flv", "rec/b/y.flv"}
 			for i, name := range names {
-				write(t, s.cwd+"/"+name, "x")
+				recorded(t, s.cwd+"/"+name, "v", 1000)
 				when := time.Now().Add(time.Duration(i-10) * time.Hour)
 				if err := os.Chtimes(s.cwd+"/"+name, when, when); err != nil {
 					t.Fatal(err)
@@ -111,4 +127,73 @@ func TestJanitorGoesOn(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestJanitorLeavesOthers: what another program has written, or another vhost, goes
+// for no limit of a vhost, nor counts for one, whatever its name.
+func TestJanitorLeavesOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv", func(d *conf.DVR) { d.MaxAge, d.MaxSize = time.Hour, 2500 })
+		write(t, s.cwd+"/rec/vod/movie.flv", strings.Repeat("x", 5000))
+		recorded(t, s.cwd+"/rec/b/live/x.flv", "b", 5000)
+		recorded(t, s.cwd+"/rec/vv/x.flv", "vv", 5000)
+		for i, name := range []string{"a", "b", "c"} {
+			recorded(t, s.cwd+"/rec/live/"+name+".flv", "v", 1000)
+			when := time.Now().Add(time.Duration(i-3) * time.Minute)
+			if err := os.Chtimes(s.cwd+"/rec/live/"+name+".flv", when, when); err != nil {
+				t.Fatal(err)
+			}
+		}
+		old := time.Now().Add(-24 * time.Hour)
+		for _, name := range []string{"vod/movie.flv", "b/live/x.flv", "vv/x.flv"} {
+			if err := os.Chtimes(s.cwd+"/rec/"+name, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.run()
+		time.Sleep(3 * time.Minute) // of the bubble
+		synctest.Wait()
+		s.wantFiles("rec/b/live/x.flv", "rec/live/b.flv", "rec/live/c.flv", "rec/vod/movie.flv", "rec/vv/x.flv")
+		if log := s.log(); strings.Count(log, "left alone") != 1 || !strings.Contains(log, "files=3") || strings.Count(log, "old recording removed") != 1 {
+			t.Error(log)
+		}
+	})
+}
+
+// TestJanitorFallsShort: room that others take is told of once, as long as that
+// lasts.
+func TestJanitorFallsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[stream].flv", func(d *conf.DVR) { d.MinFree = 1 << 60 })
+		recorded(t, s.cwd+"/rec/x.flv", "v", 1000)
+		s.run()
+		time.Sleep(3 * time.Minute) // of the bubble
+		synctest.Wait()
+		s.wantFiles()
+		if log := s.log(); strings.Count(log, "old recording removed") != 1 || strings.Count(log, "less room than dvr_min_free") != 1 {
+			t.Error(log)
+		}
+	})
+}
+
+// TestRecordingIsOfItsVhost: what is recorded counts for its vhost.
+func TestRecordingIsOfItsVhost(t *testing.T) {
+	for _, plan := range []string{"session", planSegment, planAppend} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[stream].flv", func(d *conf.DVR) { d.Plan, d.Duration = plan, time.Hour })
+			f := s.start("x")
+			f.send(key(0), inter(40))
+			f.unpublish()
+			root, err := os.OpenRoot(s.cwd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer root.Close()
+			for vhost, want := range map[string]bool{"v": true, "": false, "vv": false} {
+				if got, err := recordedBy(root, s.only().File, vhost); got != want || err != nil {
+					t.Errorf("%s: of %q %v, %v", plan, vhost, got, err)
+				}
+			}
+		})
+	}
 }

@@ -91,6 +91,7 @@ type found struct {
 	suffix string
 	size   int64
 	at     time.Time // of the last change
+	inode  uint64
 }
 
 // walk gives the regular files of a pattern whose suffix is one of these to a
@@ -124,7 +125,7 @@ func (p *pattern) walk(suffixes []string, visit func(found) error) error {
 			if err != nil {
 				return nil
 			}
-			return visit(found{name: base + ".flv", suffix: suffix, size: info.Size(), at: info.ModTime()})
+			return visit(found{name: base + ".flv", suffix: suffix, size: info.Size(), at: info.ModTime(), inode: inode(info)})
 		}
 		return nil
 	})

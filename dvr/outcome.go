@@ -51,10 +51,6 @@ func (r *recording) open(at uint32) bool {
 	if r.trouble.missed > 0 {
 		who.Lost = lostBefore(r.trouble.last, r.trouble.missed)
 	}
-	owner := "" // a file that is never continued need not say whose it is
-	if s.Plan == planAppend {
-		owner = who.owner()
-	}
 	r.prologue.begin()
 	var f *file
 	var err error
@@ -65,7 +61,7 @@ func (r *recording) open(at uint32) bool {
 			f, err = continueFile(dir, want, r.fits, who, s.Sync)
 		}
 		if f == nil && err == nil {
-			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note(), owner), s.Sync)
+			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note(), who.owner()), s.Sync)
 		}
 	})
 	if err != nil {

@@ -302,10 +302,10 @@ func TestAppendOwn(t *testing.T) {
 		b.unpublish()
 		s.wantFiles("all-1.flv", "all-2.flv", "all.flv")
 		// A file that does not say whose it is stays as it is.
-		s.Conf().Vhosts[2].DVR.Plan = "session"
+		m := flv.NewFileMetadata(nil, sessionKeyframes, "", "")
+		old := flv.AppendTag(flv.AppendHeader(nil, true, true), flv.Tag{Type: flv.TypeScript, Data: m.Body})
+		write(t, s.cwd+"/old.flv", string(flv.AppendTag(flv.AppendTag(old, videoHeader), key(0))))
 		s.Conf().Vhosts[2].DVR.Path = "old.flv"
-		play("a").unpublish()
-		s.Conf().Vhosts[2].DVR.Plan = planAppend
 		play("a").unpublish()
 		play("a").unpublish()
 		s.wantFiles("all-1.flv", "all-2.flv", "all.flv", "old-1.flv", "old.flv")

@@ -91,6 +91,7 @@ type Recorder struct {
 	active   int                      // recordings that run
 	marks    []pendingMark            // oldest first
 	owned    map[markName]bool        // marks of this process
+	kept     map[[2]string]*kept      // what the janitor knows, by vhost and directory; each has one goroutine
 	unmended []unmended
 	promised map[string]bool       // paths of those of unmended, or tried just now, that are known
 	chores   map[chore]*sign       // under way
@@ -108,7 +109,7 @@ func New(o Options) *Recorder {
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), syncs: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
-		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[markName]bool),
+		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[markName]bool), kept: make(map[[2]string]*kept),
 		chores: make(map[chore]*sign), lookouts: make(map[string][]*lookout), promised: make(map[string]bool),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())

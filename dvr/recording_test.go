@@ -48,7 +48,7 @@ func TestBytes(t *testing.T) {
 		f.unpublish()
 
 		want := flv.AppendHeader(nil, true, true)
-		space := flv.NewFileMetadata(metadata(amf0.Property{Key: "width", Value: 640.0}).Data, sessionKeyframes, "", "")
+		space := flv.NewFileMetadata(metadata(amf0.Property{Key: "width", Value: 640.0}).Data, sessionKeyframes, "", "v/live/x")
 		var sum flv.Summary
 		for i, tag := range []flv.Tag{key(0), inter(40)} {
 			sum.Add(tag, int64(flv.HeaderSize+len(space.Body)+3*flv.TagFrame+len(videoHeader.Data)+len(audioHeader.Data))+int64(1000*i))
@@ -171,7 +171,7 @@ func TestPlan(t *testing.T) {
 }
 
 func TestMetadata(t *testing.T) {
-	file := map[string]any{"duration": 0.046, "filesize": 0.0, "lasttimestamp": 0.023}
+	file := map[string]any{"recordedFrom": "v/live/x", "duration": 0.046, "filesize": 0.0, "lasttimestamp": 0.023}
 	for _, c := range []struct {
 		name string
 		send []flv.Tag
