@@ -39,10 +39,11 @@ func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, b
 		return answer{}, &Refusal{Reason: ReasonRefused, Detail: t.err.Error()}
 	}
 	var stage atomic.Int32
+	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{
 		GetConn:           func(string) { stage.Store(stageDial) }, // again for a repeat
 		TLSHandshakeStart: func() { stage.Store(stageTLS) },
-		GotConn:           func(httptrace.GotConnInfo) { stage.Store(stageConnected) },
+		GotConn:           func(httptrace.GotConnInfo) { stage.Store(stageConnected); sent.Store(true) },
 	}
 	traced, client := httptrace.WithClientTrace(ctx, trace), e.transport(rules.TLS)
 	var resp *http.Response
@@ -53,18 +54,18 @@ func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, b
 			break
 		}
 		if stage.Load() != stageDial || !errors.Is(err, syscall.EAGAIN) {
-			return answer{}, failure(ctx, err, stage.Load())
+			return answer{sent: sent.Load()}, failure(ctx, err, stage.Load())
 		}
 		select {
 		case <-time.After(spread(wait)):
 		case <-ctx.Done():
 			r := ended(ctx)
 			r.Detail = "the socket's queue of connections is full"
-			return answer{}, r
+			return answer{sent: sent.Load()}, r
 		}
 	}
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode, header: resp.Header, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	a := answer{sent: true, status: resp.StatusCode, header: resp.Header, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	if resp.ContentLength > maxBody {
 		return a, &Refusal{Reason: ReasonTooBig, Status: a.status, Detail: "body over 64 KiB"}
 	}

@@ -281,7 +281,7 @@ func (c *Client) askNow(ctx context.Context, ep *endpoint, t *target, ev *Event,
 		e.heard(ep, ev.Vhost, b.rules, false, r)
 	}
 	if r != nil {
-		r.Sent = r.Reason != ReasonRefused && r.Reason != ReasonTLS
+		r.Sent = a.sent && r.Reason != ReasonRefused && r.Reason != ReasonTLS
 	}
 	return r
 }
@@ -330,8 +330,8 @@ func (e *Engine) concernedLocked(b *begin, urls []string) []string {
 }
 
 // rules finds the rules for an event: those in force; if there is no such vhost
-// any more, those of the begin. A new publish or play of a client whose vhost
-// went away is held to the rules it connected under.
+// any more, its last ones, with the URLs of the begin. A new publish or play of a
+// client whose vhost went away goes to the URLs that it connected under.
 func (c *Client) rules(ev *Event) (*Rules, []string) {
 	rules, exists := c.engine.rules(ev.Vhost)
 	if !exists {
@@ -342,7 +342,7 @@ func (c *Client) rules(ev *Event) (*Rules, []string) {
 		}
 		c.engine.mu.Lock()
 		if b := c.begun[begun]; b != nil {
-			rules = b.rules
+			rules = b.rules.under(c.engine.removed[ev.Vhost], ev.Action)
 		}
 		c.engine.mu.Unlock()
 	}

@@ -161,7 +161,14 @@ func (e *Engine) TellFile(ev Event) {
 // rulesOf returns the rules for calls about a vhost's notices: those in force,
 // with their secrets and TLS options; where hooks are off or the vhost is gone
 // those that were last in force, as far as they are known.
-func (e *Engine) rulesOf(vhost string, last *Rules) *Rules { return rulesFrom(e.rules, vhost, last) }
+func (e *Engine) rulesOf(vhost string, last *Rules) *Rules {
+	e.mu.Lock()
+	if removed := e.removed[vhost]; removed.on() { // it may have other secrets than what was told under the rules before
+		last = removed
+	}
+	e.mu.Unlock()
+	return rulesFrom(e.rules, vhost, last)
+}
 
 func rulesFrom(rules func(string) (*Rules, bool), vhost string, last *Rules) *Rules {
 	r, _ := rules(vhost)

@@ -81,6 +81,23 @@ func (r *Rules) URLs(a Action) []string {
 	return nil
 }
 
+// under returns the rules of a begin as the last ones of their vhost would have
+// them: its secrets and the rest are those, and who was switched off is not called,
+// but the URLs of an event stay.
+func (r *Rules) under(last *Rules, a Action) *Rules {
+	if last == nil || last == r {
+		return r
+	}
+	if len(last.URLs(a)) == 0 {
+		return last
+	}
+	with := *last
+	with.OnConnect, with.OnClose = r.OnConnect, r.OnClose
+	with.OnPublish, with.OnUnpublish = r.OnPublish, r.OnUnpublish
+	with.OnPlay, with.OnStop = r.OnPlay, r.OnStop
+	return &with
+}
+
 // on reports whether hooks are on at all.
 func (r *Rules) on() bool { return r != nil && r.Enabled }
 

@@ -1,6 +1,8 @@
 package hook
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -103,4 +105,35 @@ func TestSocketQueueStaysFull(t *testing.T) {
 		})
 	}
 	asked.Wait()
+}
+
+// Who leaves before there was a connection owes no end: nobody has heard of it.
+func TestLeftWithoutConnection(t *testing.T) {
+	_, url := shortQueue(t, 0)
+	path := strings.TrimSuffix(strings.TrimPrefix(url, "http://unix:"), ":/")
+	for range 10 {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.EAGAIN {
+			break
+		}
+	}
+	e := testEngine(t, all(url))
+	for _, wait := range []time.Duration{0, 100 * time.Millisecond} {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := e.Client()
+		if wait == 0 {
+			cancel() // as for whom nobody seems to be asked
+		} else {
+			time.AfterFunc(wait, func() { c.Leave(); cancel() })
+		}
+		var r *Refusal
+		if err := c.Ask(ctx, event(OnConnect, 1, "")); !errors.As(err, &r) || r.Reason != ReasonCanceled || r.Sent || r.Owed {
+			t.Errorf("after %v: %+v", wait, r)
+		}
+		cancel()
+	}
 }

@@ -7,10 +7,10 @@ import (
 
 // Our own choices for the lines about what is not sent.
 const (
-	unsentSoon  = time.Second // after the first
-	unsentEvery = time.Minute // between two
-	unsentNames = 8           // files named in one
-	maxRemoved  = 1024        // vhosts whose last rules are kept
+	unsentSoon  = time.Second      // after the first
+	unsentEvery = 10 * time.Second // between two: a kill takes what was counted since
+	unsentNames = 8                // files named in one
+	maxRemoved  = 1024             // vhosts whose last rules are kept
 )
 
 // An unsentKey is what events that are not sent have in common. An unsent counts

@@ -1,6 +1,10 @@
 package hook
 
 import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -87,5 +91,84 @@ func TestFilesOfAVhostThatIsGone(t *testing.T) {
 	closeNow(t, e)
 	if n := len(book.lines("are not sent", "vhost=old.example", "on_dvr=2", "./rec/old.example.flv")); n != 1 || len(book.lines("are not sent")) != 1 {
 		t.Error(book.String())
+	}
+}
+
+// Of a vhost that a reload removes all is told as its last block said, to the URLs
+// of the begin; and nobody is called whom that block had switched off.
+func TestEndsOfARemovedVhost(t *testing.T) {
+	key := func(letter string) Secret {
+		s, err := ParseSecret("whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 24))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for name, c := range map[string]struct {
+		off     bool // by the last block
+		pending bool // the ends are told before the vhost is removed
+		want    string
+	}{
+		"later":               {want: "/1 on_stop 1 s\n/1 on_close 1 \n"},
+		"off, later":          {off: true},
+		"waiting":             {pending: true, want: "/1 on_stop 1 s\n/1 on_close 1 \n"},
+		"waiting, off by now": {off: true, pending: true, want: "/1 on_stop 1 s\n/1 on_close 1 \n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var down atomic.Bool
+			srv := newLedger(t, func(w http.ResponseWriter, _ call) {
+				if down.Load() {
+					w.WriteHeader(503)
+				}
+				io.WriteString(w, "0")
+			})
+			first, second := all(srv.URL+"/1"), all(srv.URL+"/2")
+			first.Secrets, second.Secrets = []Secret{key("a")}, []Secret{key("b")}
+			second.Enabled = !c.off
+			var now atomic.Pointer[Rules]
+			now.Store(first)
+			e := openEngine(t, Options{Rules: func(string) (*Rules, bool) { r := now.Load(); return r, r != nil }})
+			client := e.Client()
+			for _, ev := range []Event{event(OnConnect, 1, ""), event(OnPlay, 1, "s")} {
+				if err := client.Ask(t.Context(), ev); err != nil {
+					t.Fatal(err)
+				}
+			}
+			end := func() {
+				client.Tell(event(OnStop, 1, "s"))
+				client.Tell(event(OnClose, 1, ""))
+			}
+			if c.pending {
+				down.Store(true)
+				end()
+				if !settles(func() bool { return len(srv.seen()) >= 3 }) {
+					t.Fatal(srv.saw())
+				}
+			}
+			now.Store(second)
+			e.Removed("v.example", second)
+			now.Store(nil)
+			before := len(srv.seen())
+			down.Store(false)
+			if !c.pending {
+				end()
+			}
+			closeNow(t, e)
+			var got strings.Builder
+			for _, call := range srv.seen()[before:] {
+				fmt.Fprintln(&got, call)
+				id, at := call.header.Get("Webhook-Id"), call.header.Get("Webhook-Timestamp")
+				want := second
+				if c.off {
+					want = first // the newest with hooks
+				}
+				if sig := call.header.Get("Webhook-Signature"); sig != sign(want.Secrets, id, at, []byte(call.body)) {
+					t.Errorf("%s is signed with another secret", call)
+				}
+			}
+			if got.String() != c.want {
+				t.Errorf("calls\n%swant\n%s", &got, c.want)
+			}
+		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 // An answer is what an endpoint said, body and all.
 type answer struct {
+	sent       bool // a connection was there for the request
 	status     int
 	header     http.Header
 	body       []byte        // at most maxBody

@@ -110,13 +110,13 @@ func write(w io.Writer, l hook.LogLine) {
 // lastWritten says how old a journal is that has something to say: while the disk
 // is full, or the server is down, its numbers are of then.
 func lastWritten(dir string, now time.Time) string {
-	entries, err := os.ReadDir(dir)
+	files, err := filepath.Glob(filepath.Join(dir, "*.journal")) // others are there, too
 	if err != nil {
 		return ""
 	}
 	var newest time.Time
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.ModTime().After(newest) {
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && info.ModTime().After(newest) {
 			newest = info.ModTime()
 		}
 	}

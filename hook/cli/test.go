@@ -144,6 +144,9 @@ func sample(a hook.Action, vhost, stream, ip string) (hook.Event, error) {
 	if err != nil {
 		return hook.Event{}, fmt.Errorf("%w: --stream %q would be refused without a call: %w", errUsage, stream, err)
 	}
+	if inURL, _ := rtmp.ParseConnect(tcURL, ""); inURL.Host != host {
+		return hook.Event{}, fmt.Errorf("%w: --vhost is the name of a vhost, as its block has it, not %q", errUsage, vhost)
+	}
 	if n.Host != host {
 		return hook.Event{}, fmt.Errorf("%w: the parameters of --stream ask for the vhost %q: say so with --vhost", errUsage, n.Host)
 	}
