@@ -141,15 +141,13 @@ func (r *Recorder) mendLater(u unmended) {
 	defer r.mu.Unlock()
 	if len(r.unmended) < maxUnmended {
 		r.unmended = append(r.unmended, u)
-		if u.known != nil {
-			r.promised[u.path()] = true
-		}
+		r.promised[u.path()] = true
 	}
 }
 
 func (u *unmended) path() string { return filepath.Join(u.pattern.dir, u.name) }
 
-// isPromised says whether a file is to be completed by those who know what it is.
+// isPromised says whether a file is to be completed by mendAgain.
 func (r *Recorder) isPromised(p *pattern, name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -172,6 +170,9 @@ func (r *Recorder) mendAgain() {
 			r.mu.Lock()
 			delete(r.promised, u.path())
 			r.mu.Unlock()
+			if err != nil && !errors.Is(err, errLocked) {
+				r.doubt(u.pattern.dir) // the lookout says what is wrong, and tries again
+			}
 		}
 	})
 }

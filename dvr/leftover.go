@@ -1,12 +1,15 @@
 package dvr
 
 import (
+	"cmp"
+	"errors"
 	"io/fs"
 	"net/url"
 	"os"
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -94,19 +97,22 @@ type found struct {
 	inode  uint64
 }
 
-// walk gives the regular files of a pattern whose suffix is one of these to a
-// function, folder by folder, until that returns an error. What cannot be looked
-// into is passed over.
-func (p *pattern) walk(suffixes []string, visit func(found) error) error {
+// entries gives the regular files below the directory to a function, folder by
+// folder, until that returns an error. What cannot be looked into is passed over,
+// and told to blind.
+func (p *pattern) entries(visit func(name string, d fs.DirEntry) error, blind func(name string, err error)) error {
 	root, err := os.OpenRoot(p.dir)
 	if err != nil {
-		return ignore(err, fs.ErrNotExist)
+		return err
 	}
 	defer root.Close()
 	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		p.alive()
 		switch {
+		case errors.Is(err, fs.ErrNotExist): // meanwhile
+			return nil
 		case err != nil:
+			blind(name, err)
 			return nil
 		case d.IsDir():
 			if p.depth >= 0 && name != "." && strings.Count(name, "/") >= p.depth {
@@ -116,19 +122,103 @@ func (p *pattern) walk(suffixes []string, visit func(found) error) error {
 		case !d.Type().IsRegular():
 			return nil
 		}
+		return visit(name, d)
+	})
+}
+
+// file gives the name of a recording whose file, with a suffix, this may be.
+func (p *pattern) file(name, suffix string) (string, bool) {
+	base, ok := strings.CutSuffix(name, ".flv"+suffix)
+	return base + ".flv", ok && p.name.MatchString(base+".flv")
+}
+
+// walk gives the regular files of a pattern whose suffix is one of these to a
+// function, folder by folder, until that returns an error. What cannot be looked
+// into is passed over.
+func (p *pattern) walk(suffixes []string, visit func(found) error) error {
+	err := p.entries(func(name string, d fs.DirEntry) error {
 		for _, suffix := range suffixes {
-			base, ok := strings.CutSuffix(name, ".flv"+suffix)
-			if !ok || !p.name.MatchString(base+".flv") {
-				continue
+			if base, ok := p.file(name, suffix); ok {
+				info, err := d.Info()
+				if err != nil {
+					return nil
+				}
+				return visit(found{name: base, suffix: suffix, size: info.Size(), at: info.ModTime(), inode: inode(info)})
 			}
-			info, err := d.Info()
-			if err != nil {
-				return nil
-			}
-			return visit(found{name: base + ".flv", suffix: suffix, size: info.Size(), at: info.ModTime(), inode: inode(info)})
 		}
 		return nil
-	})
+	}, func(string, error) {})
+	return ignore(err, fs.ErrNotExist)
+}
+
+// maxLeftovers is how many are remembered at a time.
+const maxLeftovers = 10_000
+
+// leftovers gives the oldest leftovers and marks behind one of them, in their turn,
+// and says whether there are more and whether any file is of the pattern, a complete
+// one, too.
+func (p *pattern) leftovers(last found, stop <-chan struct{}, blind func(name string, err error)) (list []found, more, ours bool, err error) {
+	oldest := func() {
+		slices.SortFunc(list, inTurn)
+		if len(list) > maxLeftovers {
+			list, more = list[:maxLeftovers], true
+		}
+	}
+	err = p.entries(func(name string, d fs.DirEntry) error {
+		select {
+		case <-stop:
+			return errStopped
+		default:
+		}
+		if !ours {
+			_, ours = p.file(name, "")
+		}
+		for _, suffix := range []string{tmp, done} {
+			base, ok := p.file(name, suffix)
+			if !ok {
+				continue
+			}
+			ours = true
+			info, err := d.Info()
+			if err != nil {
+				if !errors.Is(err, fs.ErrNotExist) {
+					blind(name, err)
+				}
+				return nil
+			}
+			if f := (found{name: base, suffix: suffix, at: info.ModTime()}); inTurn(last, f) < 0 {
+				list = append(list, f)
+			}
+			if len(list) >= 2*maxLeftovers {
+				oldest()
+			}
+		}
+		return nil
+	}, blind)
+	oldest()
+	return list, more, ours, err
+}
+
+// inTurn orders files as they were written: by time, then by the number in the name.
+func inTurn(a, b found) int {
+	one, other := a.numbered(), b.numbered()
+	return cmp.Or(a.at.Compare(b.at), cmp.Compare(one.base, other.base), cmp.Compare(one.number, other.number), cmp.Compare(a.name+a.suffix, b.name+b.suffix))
+}
+
+// A numberedName is what place.numbered has made of a name.
+type numberedName struct {
+	base   string
+	number int
+}
+
+func (f found) numbered() numberedName {
+	base := strings.TrimSuffix(f.name, ".flv")
+	if i := strings.LastIndexByte(base, '-'); i >= 0 {
+		if n, err := strconv.Atoi(base[i+1:]); err == nil {
+			return numberedName{base[:i], n}
+		}
+	}
+	return numberedName{base, 0}
 }
 
 // patterns are those of the vhosts that record; the same place is there once.
@@ -141,9 +231,12 @@ func (r *Recorder) patterns() (list []pattern) {
 	return list
 }
 
+// same says whether two find the same files.
+func (p pattern) same(o pattern) bool { return p.dir == o.dir && p.name.String() == o.name.String() }
+
 // addPattern adds one that is not there.
 func addPattern(list []pattern, p pattern) []pattern {
-	if slices.ContainsFunc(list, func(o pattern) bool { return o.dir == p.dir && o.name.String() == p.name.String() }) {
+	if slices.ContainsFunc(list, p.same) {
 		return list
 	}
 	return append(list, p)

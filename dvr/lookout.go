@@ -1,87 +1,274 @@
 package dvr
 
 import (
+	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"slices"
-	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// lookEvery is how often it is looked whether a disk has been mounted.
-const lookEvery = time.Minute
+// Bounds of looking for leftovers.
+const (
+	lookEvery   = time.Minute // what could not be looked into or repaired, and disks that may have been mounted
+	lookRest    = 60          // times as long as a look took that has to be repeated, until the next one
+	maxSearches = 4096
+)
 
-// A lookout is for a disk that is mounted after the start, with what a killed
-// server has left on it: then a directory is there that was not, or another one.
+// A verdict is what a look has come to, for one pattern.
+type verdict uint8
+
+const (
+	unlooked verdict = iota
+	away             // the directory is not there: a disk that is not mounted, perhaps
+	bare             // nothing of ours is in it: likewise
+	undone           // not all of it could be looked into, or repaired
+	settled          // nothing is left to be done
+)
+
+// A lookout is for the leftovers in a directory. Once it has seen to all of them it
+// looks again when there is another directory, because a disk has been mounted, or
+// a recording has lost its file there: the disk may have been away for a moment.
 type lookout struct {
-	pattern pattern     // static
-	away    atomic.Bool // the directory was not there
+	// Guarded by the Recorder's mu.
+	searches []*search // may become more
+	doubted  bool      // there may be a leftover again
 
 	// Owned by the chore of repairing in the directory.
-	seen   os.FileInfo // which one has been looked into
-	failed string      // why it could not be
+	rests  time.Time         // no look before
+	failed map[string]string // files and folders that the last look could not see to, and why
 }
 
-func lookoutsOf(list []pattern) (looks []*lookout) {
-	for _, p := range list {
-		looks = append(looks, &lookout{pattern: p})
-	}
-	return looks
+// A search is for the leftovers of one pattern.
+type search struct {
+	pattern pattern     // static
+	verdict verdict     // written by the chore, with the Recorder's mu
+	seen    os.FileInfo // owned by the chore: the directory in which nothing is left to be tried
 }
 
-// look says whether the directory is one that has not been looked into.
-func (l *lookout) look() (fresh bool, err error) {
-	info, err := os.Stat(l.pattern.dir)
-	l.away.Store(err != nil)
-	if err != nil {
-		l.seen = nil
-		return false, err
-	}
-	fresh = l.seen == nil || !os.SameFile(l.seen, info)
-	l.seen = info
-	return fresh, nil
-}
-
-// fails notes an error and says whether it is another one than before.
-func (l *lookout) fails(err error) (other bool) {
-	text := err.Error()
-	other, l.failed = text != l.failed, text
-	return other
-}
-
-// lookFrom has a directory looked at now and then from now on.
-func (r *Recorder) lookFrom(dir string, looks []*lookout) {
+// searchFor adds searches for patterns that have none, and says in which directories.
+func (r *Recorder) searchFor(list []pattern) (dirs []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lookouts[dir] = append(r.lookouts[dir], looks...)
-}
-
-// lookAgain repairs what is on disks that have been mounted since the last time.
-func (r *Recorder) lookAgain() {
-	r.mu.Lock()
-	dirs := make(map[string][]*lookout, len(r.lookouts))
-	for dir, looks := range r.lookouts {
-		dirs[dir] = slices.Clone(looks)
-	}
-	r.mu.Unlock()
-	for dir, looks := range dirs {
-		r.tend(chore{dir, repairing}, func(alive func()) { r.repairDir(&repairs{}, looks, alive) })
-	}
-}
-
-// tellAway says of places that were recorded to, and where more may be to be done,
-// which are not there.
-func (r *Recorder) tellAway(list []origin) {
-	told := map[string]bool{}
-	for _, o := range list {
-		dir := r.patternOf(o).dir
-		if told[dir] {
+	for _, p := range list {
+		l := r.lookouts[p.dir]
+		switch {
+		case l != nil && slices.ContainsFunc(l.searches, func(s *search) bool { return s.pattern.same(p) }):
 			continue
+		case r.searches >= maxSearches:
+			if r.searches == maxSearches {
+				r.Log.Error("too many values of dvr_path since the start; leftovers of further ones are looked for by the next", "path", p.root, "max", maxSearches)
+				r.searches++
+			}
+			continue
+		case l == nil:
+			l = &lookout{}
+			r.lookouts[p.dir] = l
 		}
-		r.mu.Lock()
-		away := slices.ContainsFunc(r.lookouts[dir], func(l *lookout) bool { return l.away.Load() })
-		r.mu.Unlock()
-		if told[dir] = true; away {
-			r.Log.Info("a directory of recordings is not there; what was left in it is looked for when it is", "path", dir, "retry", lookEvery.String())
+		l.searches = append(l.searches, &search{pattern: p})
+		r.searches++
+		dirs = append(dirs, p.dir)
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// verdictOf is what the last look for leftovers of a pattern has come to.
+func (r *Recorder) verdictOf(p pattern) verdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.lookouts[p.dir]; l != nil {
+		for _, s := range l.searches {
+			if s.pattern.same(p) {
+				return s.verdict
+			}
 		}
 	}
+	return unlooked
+}
+
+// doubt has a directory looked through once more.
+func (r *Recorder) doubt(dir string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.lookouts[dir]; l != nil {
+		l.doubted = true
+	}
+}
+
+// lookAgain sees to what has changed since the last time, and to where dvr_path
+// leads since a reload.
+func (r *Recorder) lookAgain() {
+	r.searchFor(r.patterns())
+	r.mu.Lock()
+	looks := maps.Clone(r.lookouts)
+	r.mu.Unlock()
+	for dir, l := range looks {
+		r.tend(chore{dir, repairing}, func(alive func()) {
+			if !time.Now().Before(l.rests) {
+				r.look(l, alive)
+			}
+		})
+	}
+}
+
+// look sees to the leftovers of a directory.
+func (r *Recorder) look(l *lookout, alive func()) {
+	r.mu.Lock()
+	searches, doubted := slices.Clone(l.searches), l.doubted
+	l.doubted = false
+	r.mu.Unlock()
+	begun := time.Now()
+	t := &look{recorder: r, before: l.failed, failed: map[string]string{}}
+	for _, s := range searches {
+		if doubted {
+			s.seen = nil
+		}
+		t.pattern = s.pattern
+		t.pattern.alive = alive
+		v := t.through(s)
+		r.mu.Lock()
+		s.verdict = v
+		r.mu.Unlock()
+	}
+	took := time.Since(begun)
+	l.failed, l.rests = t.failed, time.Now().Add(lookRest*took-lookEvery)
+	if t.done > 0 {
+		r.Log.Info("leftovers looked at", "path", t.pattern.root, "files", t.done, "took", took.Round(time.Millisecond).String())
+	}
+}
+
+// A look is one through a directory.
+type look struct {
+	recorder *Recorder
+	before   map[string]string // of the look before: what is as it was is not said again
+	failed   map[string]string
+	done     int // files that were seen to
+
+	// Of the present search.
+	pattern pattern
+	undone  bool // there is something to be done
+	again   bool // and the next look may do it
+}
+
+// through looks for the leftovers of one pattern, in the order in which they were
+// left, and sees to them.
+func (t *look) through(s *search) verdict {
+	info, err := os.Stat(s.pattern.dir)
+	if err == nil && s.seen != nil && os.SameFile(s.seen, info) {
+		return s.verdict
+	}
+	s.seen, t.undone, t.again = nil, false, false
+	ours := false
+	var last found
+	for more := err == nil; more; {
+		var list []found
+		var some bool
+		list, more, some, err = t.pattern.leftovers(last, t.recorder.closing, t.blind)
+		ours = ours || some
+		for _, last = range list {
+			if !t.see(last) {
+				return undone
+			}
+		}
+	}
+	switch {
+	case errors.Is(err, errStopped):
+		return undone
+	case errors.Is(err, fs.ErrNotExist):
+		return away
+	case err != nil:
+		t.blind(".", err)
+	}
+	if !t.again {
+		s.seen = info
+	}
+	switch {
+	case t.undone:
+		return undone
+	case !ours:
+		return bare
+	}
+	return settled
+}
+
+// see sees to one leftover. It says whether to go on.
+func (t *look) see(f found) bool {
+	r, p := t.recorder, &t.pattern
+	select {
+	case <-r.closing:
+		return false
+	default:
+	}
+	if f.suffix == done {
+		if r.announceAgain(p, f.name) {
+			t.done++
+		}
+		return true
+	}
+	if r.isPromised(p, f.name) {
+		t.undone = true
+		return true
+	}
+	file := p.root + f.name + tmp
+	switch err := r.mend(p, f.name, nil); {
+	case err == nil:
+		t.done++
+	case errors.Is(err, errStopped):
+		return false
+	case gone(err): // somebody else has seen to it
+	case errors.Is(err, errLocked):
+		t.undone = true
+	case errors.Is(err, errForeign):
+		if t.fails(f.name, err) {
+			r.Log.Info("left alone for now, another program may be writing it", "path", file, "retry", restFor.String())
+		}
+		r.mendLater(unmended{pattern: *p, name: f.name, due: time.Now().Add(restFor)})
+	case t.fails(f.name, err):
+		who := p.publisher(f.name)
+		r.Log.Error("recording not repaired; it is left as it is", "vhost", who.Vhost, "app", who.App, "stream", who.Stream,
+			"path", file, "uid", os.Getuid(), "error", err.Error(), "retry", retryOf(err))
+	}
+	return true
+}
+
+// blind notes a file or folder that cannot be looked into.
+func (t *look) blind(name string, err error) {
+	if name == "lost+found" && errors.Is(err, fs.ErrPermission) {
+		return // of the file system
+	}
+	if t.again = true; t.fails(name, err) {
+		at := t.pattern.root
+		if name != "." {
+			at += name
+		}
+		t.recorder.Log.Error("leftovers cannot be looked for", "path", at, "uid", os.Getuid(), "error", err.Error(), "retry", lookEvery.String())
+	}
+}
+
+// fails notes why a file or folder could not be seen to, and says whether that is
+// to be told.
+func (t *look) fails(name string, err error) (news bool) {
+	t.undone, t.again = true, t.again || passing(err)
+	if _, told := t.failed[name]; told || len(t.failed) >= maxUnmended {
+		return false // of another pattern
+	}
+	t.failed[name] = err.Error()
+	return t.before[name] != err.Error()
+}
+
+// passing errors are the system's, not those of what is in the file: the next try
+// may do better.
+func passing(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno)
+}
+
+func retryOf(err error) string {
+	if passing(err) {
+		return lookEvery.String()
+	}
+	return "with the next start"
 }

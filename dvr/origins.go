@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,14 +21,24 @@ const (
 	maxOriginFile = 1 << 20
 )
 
+// forgetAfter is how long a place is remembered in which nothing of ours is found.
+const forgetAfter = 30 * 24 * time.Hour
+
 // An origin is where recordings were begun: a template and whose it was. Those of
 // former configurations are remembered in a file, one line of JSON each, until a
-// start has found nothing more to do below them. So the next server finds what a
-// killed one has left also where dvr_path has been changed in between.
+// start has found files of ours below them and nothing more to do. So the next
+// server finds what a killed one has left also where dvr_path has been changed in
+// between, and its disk is not mounted yet.
 type origin struct {
 	Vhost string `json:"vhost"`
 	Path  string `json:"dvr_path"`
 	Cwd   string `json:"cwd"` // where a relative path begins
+}
+
+// A former origin is one of servers before.
+type former struct {
+	origin
+	Since time.Time `json:"nothing_since,omitzero"` // the first start that found nothing of ours there
 }
 
 // origins are those of a Recorder. The disk that the file is on may hang: nothing
@@ -46,7 +57,7 @@ type origins struct {
 	// Guarded by mu.
 	mu    sync.Mutex
 	ours  []origin // those recorded to since the start
-	old   []origin // those of servers before, as long as they are needed
+	old   []former // those of servers before, as long as they are needed
 	stale bool     // the file has not got them all
 }
 
@@ -74,12 +85,16 @@ func (o *origins) fill() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for line := range bytes.Lines(text) {
-		var one origin
-		if json.Unmarshal(line, &one) == nil && one.Path != "" && !slices.Contains(o.old, one) {
+		var one former
+		if json.Unmarshal(line, &one) == nil && one.Path != "" && !o.remembers(one.origin) {
 			o.old = append(o.old, one)
 		}
 	}
 	return ignore(ignore(err, fs.ErrNotExist), unix.ENOTDIR) // there is none; what is wrong with its place shows when one is written
+}
+
+func (o *origins) remembers(one origin) bool {
+	return slices.ContainsFunc(o.old, func(f former) bool { return f.origin == one })
 }
 
 // readSmall reads a file that is one: a pipe is not waited for.
@@ -98,7 +113,7 @@ func readSmall(file string) ([]byte, error) {
 }
 
 // before gives what the server before has left, when that is read.
-func (o *origins) before(stop <-chan struct{}) ([]origin, error) {
+func (o *origins) before(stop <-chan struct{}) ([]former, error) {
 	select {
 	case <-o.load():
 	case <-stop:
@@ -110,9 +125,9 @@ func (o *origins) before(stop <-chan struct{}) ([]origin, error) {
 }
 
 // keep forgets the old ones but these.
-func (o *origins) keep(these []origin, stop <-chan struct{}) error {
+func (o *origins) keep(these []former, stop <-chan struct{}) error {
 	o.mu.Lock()
-	same := len(these) == len(o.old)
+	same := slices.Equal(these, o.old)
 	o.old = these
 	o.stale = o.stale || !same
 	o.mu.Unlock()
@@ -133,7 +148,7 @@ func (o *origins) enter(one origin) (fresh bool) {
 		return false
 	}
 	o.ours = append(o.ours, one)
-	fresh = !slices.Contains(o.old, one)
+	fresh = !slices.Contains(o.old, former{origin: one}) // nor with a time, which is over
 	o.stale = o.stale || fresh
 	return fresh
 }
@@ -155,8 +170,10 @@ func (o *origins) write(stop <-chan struct{}) error {
 	o.writing.Lock()
 	defer o.writing.Unlock()
 	o.mu.Lock()
-	all := slices.DeleteFunc(slices.Clone(o.old), func(one origin) bool { return slices.Contains(o.ours, one) })
-	all = append(all, o.ours...)
+	all := slices.DeleteFunc(slices.Clone(o.old), func(one former) bool { return slices.Contains(o.ours, one.origin) })
+	for _, one := range o.ours {
+		all = append(all, former{origin: one})
+	}
 	o.stale = false
 	o.mu.Unlock()
 	var text []byte
@@ -227,6 +244,41 @@ func (r *Recorder) rememberAgain() {
 			r.Log.Info("places of recordings are noted again", "path", r.origins.file)
 		}
 	})
+}
+
+// forget keeps of the places of servers before those where more is to be done, or
+// where nothing of ours was found but may be when a disk is mounted.
+func (r *Recorder) forget(before []former) {
+	now := time.Now().UTC().Truncate(time.Second)
+	var still []former
+	told := map[string]bool{}
+	for _, o := range before {
+		p := r.patternOf(o.origin)
+		v := r.verdictOf(p)
+		switch v {
+		case settled: // it is remembered when something is recorded
+			continue
+		case away, bare:
+			if o.Since.IsZero() {
+				o.Since = now
+			}
+			if now.Sub(o.Since) > forgetAfter {
+				r.Log.Info("a place of recordings is forgotten, nothing was found there for long", "path", p.dir, "since", o.Since.Format(time.DateOnly))
+				continue
+			}
+		default:
+			o.Since = time.Time{}
+		}
+		still = append(still, o)
+		if v == away && !told[p.dir] {
+			told[p.dir] = true
+			r.Log.Info("a directory of recordings is not there; what was left in it is looked for when it is", "path", p.dir, "retry", lookEvery.String(),
+				"until", o.Since.Add(forgetAfter).Format(time.DateOnly))
+		}
+	}
+	if err := r.origins.keep(still, r.closing); err != nil && !errors.Is(err, errStopped) {
+		r.Log.Warn("former places of recordings are not forgotten", "path", r.origins.file, "error", err.Error())
+	}
 }
 
 // patternOf finds what was recorded to an origin. A server that begins elsewhere

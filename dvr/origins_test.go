@@ -68,6 +68,7 @@ func TestOriginsStay(t *testing.T) {
 		f.send(key(0))
 		time.Sleep(2 * flushAfter)
 		f.unpublish()
+		lines = strings.Replace(lines, `"cwd":"/"}`, `"cwd":"/","nothing_since":"2000-01-01T00:00:00Z"}`, 1)
 		wantText(t, dir+"/state/recordings", lines+fmt.Sprintf(`{"vhost":"v","dvr_path":"rec/[stream].flv","cwd":%q}`+"\n", dir))
 	})
 }
@@ -116,7 +117,7 @@ func TestOriginsOnce(t *testing.T) {
 	o = origins{file: o.file}
 	before, err := o.before(nil)
 	for _, one := range before[100:] {
-		if o.enter(one) {
+		if o.enter(one.origin) {
 			t.Fatal("one that is in the file is new")
 		}
 	}
@@ -132,7 +133,7 @@ func TestOriginsOnce(t *testing.T) {
 // TestOriginsHang: a file that nobody can read keeps nothing from being recorded,
 // nor from being repaired, and nothing in it is lost.
 func TestOriginsHang(t *testing.T) {
-	const line = `{"vhost":"v","dvr_path":"/nowhere/at/all/[stream].flv","cwd":"/"}` + "\n"
+	const line = `{"vhost":"v","dvr_path":"/nowhere/at/all/[stream].flv","cwd":"/","nothing_since":"1999-12-24T00:00:00Z"}` + "\n"
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		s := remembering(t, dir, "rec/[app]/[stream].flv")
@@ -202,13 +203,18 @@ func TestOriginsAgain(t *testing.T) {
 		s := remembering(t, dir, "rec/[stream].flv")
 		s.run()
 		synctest.Wait()
-		wantText(t, dir+"/state/recordings", line)
+		wantText(t, dir+"/state/recordings", strings.Replace(line, "}", `,"nothing_since":"2000-01-01T00:00:00Z"}`, 1))
+		f := s.start("x")
+		f.send(key(0))
+		time.Sleep(2 * flushAfter)
+		wantText(t, dir+"/state/recordings", line) // it is in use
+		f.unpublish()
 
 		dir = t.TempDir()
 		s = remembering(t, dir, "rec/[stream].flv")
 		write(t, dir+"/state", "a file")
 		s.run()
-		f := s.start("x")
+		f = s.start("x")
 		f.send(key(0), inter(40))
 		f.unpublish()
 		if err := os.Remove(dir + "/state"); err != nil {
@@ -217,5 +223,50 @@ func TestOriginsAgain(t *testing.T) {
 		time.Sleep(retryAfter + careEvery) // of the bubble
 		synctest.Wait()
 		wantText(t, dir+"/state/recordings", strings.ReplaceAll(line, line[strings.Index(line, `"cwd"`):], fmt.Sprintf(`"cwd":%q}`+"\n", dir)))
+	})
+}
+
+// TestOriginsEmpty: a directory where nothing of ours is may be that of a disk which
+// is not mounted: it is remembered until something of ours was there, or for thirty
+// days.
+func TestOriginsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leftover := left(t, newSite(t, "rec/[app]/[stream].flv"), "x", key(0), inter(40))
+		dir := t.TempDir()
+		line := func(at, more string) string {
+			return fmt.Sprintf(`{"vhost":"v","dvr_path":"%s/[stream].flv","cwd":%q%s}`+"\n", at, dir, more)
+		}
+		write(t, dir+"/disk/not.ours", "")
+		write(t, dir+"/state/recordings", line("disk", "")+line("removed", ""))
+		restart := func() *site {
+			s := remembering(t, dir, "rec/[stream].flv")
+			s.Start()
+			synctest.Wait()
+			if err := s.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		stamp := `,"nothing_since":"2000-01-01T00:00:00Z"`
+		for range 3 {
+			if s := restart(); strings.Count(s.log(), "a directory of recordings is not there") != 1 || !strings.Contains(s.log(), "until=2000-01-31") {
+				t.Error(s.log())
+			}
+			wantText(t, dir+"/state/recordings", line("disk", stamp)+line("removed", stamp))
+			time.Sleep(9 * 24 * time.Hour)
+		}
+		write(t, dir+"/disk/x.flv.tmp", leftover)
+		if ev := restart().only(); ev.File != "disk/x.flv" {
+			t.Errorf("%+v", ev)
+		}
+		wantText(t, dir+"/state/recordings", line("removed", stamp))
+		time.Sleep(4 * 24 * time.Hour)
+		if s := restart(); strings.Count(s.log(), "a place of recordings is forgotten") != 1 {
+			t.Error(s.log())
+		}
+		wantText(t, dir+"/state/recordings", "")
+		if s := restart(); s.log() != "" {
+			t.Error(s.log())
+		}
 	})
 }

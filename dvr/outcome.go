@@ -203,6 +203,9 @@ func (r *recording) end() {
 	if to.name == "" || !f.grown() {
 		defer r.recorder.disown(f.claim)
 	}
+	if all := errors.Join(err, f.err); all != nil && (gone(all) || !lasting(all)) {
+		r.recorder.doubt(f.claim.dir) // the file may be back with its disk
+	}
 	if err == nil && f.err != nil && before == nil {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}

@@ -19,8 +19,8 @@
 // Which publishes share a file is in turn.go, what goes into which file in
 // recording.go and plan.go, at which time in clock.go, what becomes of it in
 // outcome.go; file.go has the bytes, together.go how they reach the disk, path.go
-// the names, repair.go what becomes of files that a crash has left, lookout.go of
-// those on a disk that is mounted later, mark.go what keeps an announcement from
+// the names, repair.go what becomes of files that a crash has left, lookout.go when
+// they are looked for, leftover.go how, mark.go what keeps an announcement from
 // getting lost, origins.go where former configurations recorded to, and store.go is
 // the only place that touches the directories of recordings.
 package dvr
@@ -93,9 +93,10 @@ type Recorder struct {
 	owned    map[markName]bool        // marks of this process
 	kept     map[[2]string]*kept      // what the janitor knows, by vhost and directory; each has one goroutine
 	unmended []unmended
-	promised map[string]bool       // paths of those of unmended, or tried just now, that are known
-	chores   map[chore]*sign       // under way
-	lookouts map[string][]*lookout // by directory
+	promised map[string]bool     // paths of those of unmended, or tried just now
+	chores   map[chore]*sign     // under way
+	lookouts map[string]*lookout // by directory
+	searches int                 // of all of them
 }
 
 // New returns a Recorder without publishes.
@@ -110,7 +111,7 @@ func New(o Options) *Recorder {
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), syncs: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
 		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[markName]bool), kept: make(map[[2]string]*kept),
-		chores: make(map[chore]*sign), lookouts: make(map[string][]*lookout), promised: make(map[string]bool),
+		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,7 +113,8 @@ func (f *feed) end() {
 type site struct {
 	t *testing.T
 	*Recorder
-	cwd string
+	cwd  string
+	conf atomic.Pointer[conf.Config]
 
 	mu      sync.Mutex
 	heard   []hook.Event
@@ -132,8 +134,9 @@ func newSite(t *testing.T, template string, change ...func(*conf.DVR)) *site {
 		{Name: "absent", DVR: conf.DVR{Enabled: true, Path: template}},
 		{Name: "v", Enabled: true, DVR: dvr, Hooks: conf.Hooks{Enabled: true, OnDVR: []string{"http://127.0.0.1/"}}},
 	}}
+	s.conf.Store(config)
 	s.Recorder = New(Options{
-		Conf: func() *conf.Config { return config },
+		Conf: s.conf.Load,
 		Tell: s.tell,
 		Log:  slog.New(slog.NewTextHandler(lockedWriter{s}, nil)),
 		Cwd:  s.cwd,

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"srs/flv"
@@ -25,12 +24,11 @@ var (
 )
 
 // repairAll repairs what a killed server has left, in each directory one file
-// after the other, where recordings go now and where they went before. It
-// remembers where more is to be done.
+// after the other, where recordings go now and where they went before. It forgets
+// where nothing more is to be done.
 func (r *Recorder) repairAll() {
 	r.origins.load()
-	list := r.patterns()
-	now := r.repairEach(list, nil)
+	now := r.repairIn(r.searchFor(r.patterns()))
 	before, err := r.origins.before(r.closing)
 	switch {
 	case errors.Is(err, errStopped):
@@ -40,148 +38,48 @@ func (r *Recorder) repairAll() {
 	}
 	var former []pattern
 	for _, o := range before {
-		if p := r.patternOf(o); len(addPattern(list, p)) > len(list) {
-			former = addPattern(former, p)
-		}
+		former = append(former, r.patternOf(o.origin))
 	}
-	then := r.repairEach(former, now)
-	undone, all := now.wait(r.closing)
-	more, alsoAll := then.wait(r.closing)
-	if undone = append(undone, more...); !all || !alsoAll {
-		return // nothing is forgotten
-	}
-	// Where all has been done it is remembered when something is recorded.
-	still := slices.DeleteFunc(before, func(o origin) bool { return len(addPattern(undone, r.patternOf(o))) > len(undone) })
-	r.tellAway(still)
-	if err := r.origins.keep(still, r.closing); err != nil && !errors.Is(err, errStopped) {
-		r.Log.Warn("former places of recordings are not forgotten", "path", r.origins.file, "error", err.Error())
-	}
-}
-
-// Repairs are under way in some directories.
-type repairs struct {
-	over map[string]<-chan struct{} // by directory
-
-	mu     sync.Mutex
-	undone []pattern // where more is to be done
-}
-
-// wait waits for all of them, and says whether they have ended.
-func (s *repairs) wait(stop <-chan struct{}) (undone []pattern, all bool) {
-	for _, over := range s.over {
+	then := r.repairIn(r.searchFor(former))
+	for _, over := range slices.Concat(now, then) {
 		select {
 		case <-over:
-		case <-stop:
-			return nil, false
+		case <-r.closing:
+			return // nothing is forgotten
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.undone), true
+	r.forget(before)
 }
 
-// repairEach begins to repair what patterns find, in each directory when others
-// have ended there.
-func (r *Recorder) repairEach(list []pattern, others *repairs) *repairs {
-	s := &repairs{over: map[string]<-chan struct{}{}}
-	byDir := map[string][]pattern{}
-	for _, p := range list {
-		byDir[p.dir] = append(byDir[p.dir], p)
-	}
-	for dir, list := range byDir {
+// repairIn begins to repair what is in directories.
+func (r *Recorder) repairIn(dirs []string) (under []<-chan struct{}) {
+	for _, dir := range dirs {
 		over := make(chan struct{})
-		s.over[dir] = over
+		under = append(under, over)
 		r.beside(func() {
 			defer close(over)
-			if others != nil && others.over[dir] != nil {
-				select {
-				case <-others.over[dir]:
-				case <-r.closing:
-					return
-				}
-			}
-			looks := lookoutsOf(list)
-			if r.repairing(dir, func(alive func()) { r.repairDir(s, looks, alive) }) {
-				r.lookFrom(dir, looks)
-			}
+			r.repairing(dir)
 		})
 	}
-	return s
+	return under
 }
 
-// repairing has a directory repaired, when nobody else is about it, and says
-// whether it came to that.
-func (r *Recorder) repairing(dir string, work func(alive func())) bool {
+// repairing has a directory repaired, when nobody else is about it.
+func (r *Recorder) repairing(dir string) {
+	r.mu.Lock()
+	l := r.lookouts[dir]
+	r.mu.Unlock()
 	for {
-		if over := r.tend(chore{dir, repairing}, work); over != nil {
+		if over := r.tend(chore{dir, repairing}, func(alive func()) { r.look(l, alive) }); over != nil {
 			<-over
-			return true
+			return
 		}
 		select {
 		case <-time.After(careEvery):
 		case <-r.closing:
-			return false
+			return
 		}
 	}
-}
-
-// repairDir repairs what the patterns of a directory find.
-func (r *Recorder) repairDir(s *repairs, list []*lookout, alive func()) {
-	begun, n := time.Now(), 0
-	for _, l := range list {
-		p := l.pattern
-		p.alive = alive
-		all, err := r.repairBelow(l, &p, &n)
-		if !all || err != nil {
-			s.mu.Lock()
-			s.undone = append(s.undone, p)
-			s.mu.Unlock()
-		}
-		if err != nil && !errors.Is(err, errStopped) && l.fails(err) {
-			r.Log.Error("leftovers cannot be looked for", "path", p.root, "error", err.Error())
-		}
-	}
-	if n > 0 {
-		r.Log.Info("leftovers looked at", "path", list[0].pattern.root, "files", n, "took", time.Since(begun).Round(time.Millisecond).String())
-	}
-}
-
-// repairBelow does so for one pattern, counting files, unless that directory has
-// been looked into. It says whether nothing is left to be done: all was repaired,
-// and the place is there.
-func (r *Recorder) repairBelow(l *lookout, p *pattern, n *int) (all bool, err error) {
-	fresh, err := l.look()
-	if err != nil {
-		return false, ignore(err, fs.ErrNotExist) // a disk that is not mounted, perhaps
-	}
-	if !fresh {
-		return true, nil
-	}
-	all = true
-	err = p.walk([]string{tmp, done}, func(f found) error {
-		select {
-		case <-r.closing:
-			return errStopped
-		default:
-		}
-		if f.suffix == tmp && r.isPromised(p, f.name) {
-			return nil
-		}
-		*n++
-		if f.suffix == done {
-			r.announceAgain(p, f.name)
-		} else if err := r.mend(p, f.name, nil); errors.Is(err, errStopped) {
-			return err
-		} else if err != nil {
-			all = false
-			if errors.Is(err, errForeign) {
-				r.Log.Info("left alone for now, another program may be writing it", "path", p.root+f.name+tmp, "retry", restFor.String())
-				r.mendLater(unmended{pattern: *p, name: f.name, due: time.Now().Add(restFor)})
-			}
-		}
-		return nil
-	})
-	return all, err
 }
 
 // mend makes a recording of name+".tmp": cut to its last whole tag, patched,
@@ -204,15 +102,8 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	switch {
 	case known != nil && errors.Is(err, fs.ErrNotExist):
 		return r.missing(c, p, *known)
-	case known == nil && (errors.Is(err, errLocked) || errors.Is(err, fs.ErrNotExist)):
-		return nil
-	case errors.Is(err, errForeign), errors.Is(err, errStopped):
-		return err
 	case err != nil && to.name == "":
-		if known == nil { // else it has been said already
-			log.Error("recording not repaired; it is left as it is", "path", p.root+name+tmp, "error", err.Error())
-		}
-		return err
+		return err // the caller says so, or has
 	case to.name == "":
 		log.Info("nothing was in the leftover, removed", "path", p.root+name+tmp)
 		return nil
@@ -271,6 +162,9 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 	if err != nil {
 		return nil, m, place{}, err
 	}
+	if err := c.renamable(root); err != nil {
+		return nil, m, place{}, err // before a long file is read for nothing
+	}
 	if known == nil && time.Since(info.ModTime()) < restFor && !flv.Ours(f, info.Size()) {
 		return nil, m, place{}, errForeign
 	}
@@ -315,11 +209,11 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 }
 
 // announceAgain tells of a complete file whose mark is still there: its on_dvr
-// may have got lost with the server.
-func (r *Recorder) announceAgain(p *pattern, name string) {
+// may have got lost with the server. It says whether it is one.
+func (r *Recorder) announceAgain(p *pattern, name string) bool {
 	c := claim{dir: p.dir, want: place{p.root, name}}
 	if !r.own(c) {
-		return
+		return false
 	}
 	var m mark
 	var to place
@@ -338,6 +232,7 @@ func (r *Recorder) announceAgain(p *pattern, name string) {
 		r.disk(p.dir, c.unmarkStale)
 		r.disown(c)
 	}
+	return to.name != ""
 }
 
 // paced is a reader that takes its time, so that repairing leaves the disk to

@@ -76,7 +76,7 @@ func TestRepair(t *testing.T) {
 		if len(n.events()) != 2 {
 			t.Fatalf("%+v\n%s", n.events(), n.log())
 		}
-		for i, want := range []struct{ file, got string }{{"rec/live/sub/y-1.flv", "h0 k0 p40 p80"}, {"rec/live/x-1.flv", "h0 k0 p40"}} {
+		for i, want := range []struct{ file, got string }{{"rec/live/x-1.flv", "h0 k0 p40"}, {"rec/live/sub/y-1.flv", "h0 k0 p40 p80"}} {
 			ev := n.events()[i]
 			if ev.File != want.file || times([]parsed{n.read(ev)}) != want.got || !ev.Recovered || ev.ClientID != 1 || ev.Stream != "x" ||
 				ev.IP != "127.0.0.1" || ev.Vhost != "v" || ev.App != "live" || ev.Param != "?k=v" || ev.TcURL != "rtmp://h/live" || ev.Cwd != dir || ev.Error != "" {

@@ -237,6 +237,21 @@ func (c claim) within(call func(root *os.Root) error) error {
 	})
 }
 
+// renamable says why files in the claim's folder cannot get other names, if that
+// is known.
+func (c claim) renamable(root *os.Root) error {
+	folder, err := root.Open(path.Dir(c.name()))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	err = unix.Faccessat(int(folder.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return &fs.PathError{Op: "write to", Path: path.Dir(c.want.path()), Err: err}
+	}
+	return nil
+}
+
 func (c claim) presentIn(root *os.Root, f *os.File) error {
 	ours, err := f.Stat()
 	if err != nil {
