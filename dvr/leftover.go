@@ -151,6 +151,20 @@ func (p *pattern) walk(suffixes []string, visit func(found) error) error {
 	return ignore(err, fs.ErrNotExist)
 }
 
+// openable says why a file cannot be opened.
+func (p *pattern) openable(name string) error {
+	root, err := os.OpenRoot(p.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	f, err := openRegular(root, name)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // maxLeftovers is how many are remembered at a time.
 const maxLeftovers = 10_000
 

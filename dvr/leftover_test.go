@@ -93,6 +93,51 @@ func chmod(t *testing.T, path string, mode os.FileMode) {
 	t.Cleanup(func() { os.Chmod(path, 0o755) })
 }
 
+// TestMarkThatCannotBeRead: what is to be announced waits until it can be read.
+func TestMarkThatCannotBeRead(t *testing.T) {
+	if !asNobody(t) {
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, dir+"/rec/live/x.flv", "complete")
+		write(t, dir+"/rec/live/x.flv"+done, `{"client_id":7,"vhost":"v","stream":"x"}`)
+		chmod(t, dir+"/rec/live/x.flv"+done, 0)
+		s := again(t, dir)
+		s.run()
+		time.Sleep(5 * lookEvery)
+		synctest.Wait()
+		if strings.Count(s.log(), "\n") != 1 || !strings.Contains(s.log(), "a finished recording is not announced yet") || len(s.events()) != 0 {
+			t.Errorf("%+v\n%s", s.events(), s.log())
+		}
+		chmod(t, dir+"/rec/live/x.flv"+done, 0o600)
+		time.Sleep(lookEvery + careEvery)
+		synctest.Wait()
+		if ev := s.only(); ev.ClientID != 7 || ev.File != "rec/live/x.flv" {
+			t.Errorf("%+v", ev)
+		}
+	})
+}
+
+// TestMountedBelow: a disk that is mounted below an empty directory is found, too.
+func TestMountedBelow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leftover := left(t, newSite(t, "rec/[app]/[stream].flv"), "x", key(0), inter(40))
+		s := newSite(t, "rec/[app]/[stream].flv")
+		if err := os.MkdirAll(s.cwd+"/rec/live", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		s.run()
+		time.Sleep(5 * lookEvery)
+		write(t, s.cwd+"/rec/live/x.flv.tmp", leftover)
+		time.Sleep(lookEvery + careEvery)
+		synctest.Wait()
+		if ev := s.only(); ev.File != "rec/live/x.flv" {
+			t.Errorf("%+v", ev)
+		}
+	})
+}
+
 // TestLeftoversChange: each other reason is a line, and what nobody can repair is
 // not tried again.
 func TestLeftoversChange(t *testing.T) {

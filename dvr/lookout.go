@@ -182,8 +182,8 @@ func (t *look) through(s *search) verdict {
 	case err != nil:
 		t.blind(".", err)
 	}
-	if !t.again {
-		s.seen = info
+	if ours && !t.again {
+		s.seen = info // else one may be mounted below it
 	}
 	switch {
 	case t.undone:
@@ -203,7 +203,13 @@ func (t *look) see(f found) bool {
 	default:
 	}
 	if f.suffix == done {
-		if r.announceAgain(p, f.name) {
+		switch err := p.openable(f.name + done); {
+		case err != nil && passing(err) && !gone(err):
+			if t.fails(f.name+done, err) {
+				r.Log.Error("a finished recording is not announced yet, its mark cannot be read", "path", p.root+f.name+done, "uid", os.Getuid(),
+					"error", err.Error(), "retry", retryOf(err))
+			}
+		case r.announceAgain(p, f.name):
 			t.done++
 		}
 		return true
