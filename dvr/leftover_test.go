@@ -129,6 +129,7 @@ func TestMountedBelow(t *testing.T) {
 		}
 		s.run()
 		time.Sleep(5 * lookEvery)
+		synctest.Wait()
 		write(t, s.cwd+"/rec/live/x.flv.tmp", leftover)
 		time.Sleep(lookEvery + careEvery)
 		synctest.Wait()
@@ -315,5 +316,42 @@ func TestNoLeftovers(t *testing.T) {
 		if strings.Contains(s.log(), "leftover") {
 			t.Error(s.log())
 		}
+	})
+}
+
+// TestLookRests: a look that takes long, and is of no use, is not repeated each minute.
+func TestLookRests(t *testing.T) {
+	for _, c := range []struct {
+		took  time.Duration
+		files int
+		want  time.Duration
+	}{{0, 0, 0}, {500 * time.Millisecond, 0, 30 * time.Second}, {10 * time.Second, 0, 10 * time.Minute}, {1 << 62, 0, maxLookRest}, {time.Hour, 1, 0}} {
+		if got := restAfter(c.took, c.files); got != c.want {
+			t.Errorf("%v, %d files: %v, want %v", c.took, c.files, got, c.want)
+		}
+	}
+	if !asNobody(t) {
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		leftover := left(t, newSite(t, "rec/[app]/[stream].flv"), "x", key(0), inter(40))
+		s := newSite(t, "rec/[app]/[stream].flv")
+		write(t, s.cwd+"/rec/live/x.flv.tmp", leftover)
+		chmod(t, s.cwd+"/rec/live", 0o555)
+		answers := s.hang(s.cwd + "/rec")
+		s.run()
+		time.Sleep(10 * time.Second)
+		close(answers)
+		synctest.Wait()
+		chmod(t, s.cwd+"/rec/live", 0o755)
+		time.Sleep(8 * time.Minute)
+		synctest.Wait()
+		if n := len(s.events()); n != 0 {
+			t.Errorf("%d on_dvr\n%s", n, s.log())
+		}
+		s.doubt(s.cwd + "/rec")
+		time.Sleep(2 * lookEvery)
+		synctest.Wait()
+		s.only()
 	})
 }

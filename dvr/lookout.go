@@ -13,7 +13,8 @@ import (
 // Bounds of looking for leftovers.
 const (
 	lookEvery   = time.Minute // what could not be looked into or repaired, and disks that may have been mounted
-	lookRest    = 60          // times as long as a look took that has to be repeated, until the next one
+	lookRest    = 60          // times as long as a look took that was of no use, until it is repeated
+	maxLookRest = 30 * time.Minute
 	maxSearches = 4096
 )
 
@@ -35,17 +36,18 @@ type lookout struct {
 	// Guarded by the Recorder's mu.
 	searches []*search // may become more
 	doubted  bool      // there may be a leftover again
-
-	// Owned by the chore of repairing in the directory.
-	rests  time.Time         // no look before
-	failed map[string]string // files and folders that the last look could not see to, and why
 }
 
 // A search is for the leftovers of one pattern.
 type search struct {
-	pattern pattern     // static
-	verdict verdict     // written by the chore, with the Recorder's mu
-	seen    os.FileInfo // owned by the chore: the directory in which nothing is left to be tried
+	pattern pattern // static
+	verdict verdict // written by the chore, with the Recorder's mu
+
+	// Owned by the chore of repairing in the directory.
+	seen   os.FileInfo       // the directory that has been looked through
+	again  bool              // and is to be once more
+	rests  time.Time         // but not before
+	failed map[string]string // files and folders that could not be seen to then, and why
 }
 
 // searchFor adds searches for patterns that have none, and says in which directories.
@@ -106,11 +108,7 @@ func (r *Recorder) lookAgain() {
 	looks := maps.Clone(r.lookouts)
 	r.mu.Unlock()
 	for dir, l := range looks {
-		r.tend(chore{dir, repairing}, func(alive func()) {
-			if !time.Now().Before(l.rests) {
-				r.look(l, alive)
-			}
-		})
+		r.tend(chore{dir, repairing}, func(alive func()) { r.look(l, alive) })
 	}
 }
 
@@ -121,7 +119,7 @@ func (r *Recorder) look(l *lookout, alive func()) {
 	l.doubted = false
 	r.mu.Unlock()
 	begun := time.Now()
-	t := &look{recorder: r, before: l.failed, failed: map[string]string{}}
+	t := &look{recorder: r, searches: searches}
 	for _, s := range searches {
 		if doubted {
 			s.seen = nil
@@ -133,22 +131,29 @@ func (r *Recorder) look(l *lookout, alive func()) {
 		s.verdict = v
 		r.mu.Unlock()
 	}
-	took := time.Since(begun)
-	l.failed, l.rests = t.failed, time.Now().Add(lookRest*took-lookEvery)
 	if t.done > 0 {
-		r.Log.Info("leftovers looked at", "path", t.pattern.root, "files", t.done, "took", took.Round(time.Millisecond).String())
+		r.Log.Info("leftovers looked at", "path", t.pattern.root, "files", t.done, "took", time.Since(begun).Round(time.Millisecond).String())
 	}
+}
+
+// restAfter is how long a look that took so long, and has seen to so many files, is
+// not repeated although there is more to be done.
+func restAfter(took time.Duration, files int) time.Duration {
+	if files > 0 {
+		return 0
+	}
+	return min(lookRest*min(took, maxLookRest), maxLookRest)
 }
 
 // A look is one through a directory.
 type look struct {
 	recorder *Recorder
-	before   map[string]string // of the look before: what is as it was is not said again
-	failed   map[string]string
+	searches []*search
 	done     int // files that were seen to
 
 	// Of the present search.
 	pattern pattern
+	failed  map[string]string
 	undone  bool // there is something to be done
 	again   bool // and the next look may do it
 }
@@ -156,11 +161,13 @@ type look struct {
 // through looks for the leftovers of one pattern, in the order in which they were
 // left, and sees to them.
 func (t *look) through(s *search) verdict {
+	begun, before := time.Now(), t.done
 	info, err := os.Stat(s.pattern.dir)
-	if err == nil && s.seen != nil && os.SameFile(s.seen, info) {
+	if err == nil && s.seen != nil && os.SameFile(s.seen, info) && (!s.again || begun.Before(s.rests)) {
 		return s.verdict
 	}
-	s.seen, t.undone, t.again = nil, false, false
+	s.seen, t.undone, t.again, t.failed = nil, false, false, map[string]string{}
+	defer func() { s.failed = t.failed }()
 	ours := false
 	var last found
 	for more := err == nil; more; {
@@ -182,9 +189,8 @@ func (t *look) through(s *search) verdict {
 	case err != nil:
 		t.blind(".", err)
 	}
-	if ours && !t.again {
-		s.seen = info // else one may be mounted below it
-	}
+	s.seen, s.again = info, t.again || !ours // one may be mounted below it
+	s.rests = time.Now().Add(restAfter(time.Since(begun), t.done-before))
 	switch {
 	case t.undone:
 		return undone
@@ -258,11 +264,12 @@ func (t *look) blind(name string, err error) {
 // to be told.
 func (t *look) fails(name string, err error) (news bool) {
 	t.undone, t.again = true, t.again || passing(err)
-	if _, told := t.failed[name]; told || len(t.failed) >= maxUnmended {
-		return false // of another pattern
+	if len(t.failed) >= maxUnmended {
+		return false
 	}
-	t.failed[name] = err.Error()
-	return t.before[name] != err.Error()
+	text := err.Error()
+	t.failed[name] = text
+	return !slices.ContainsFunc(t.searches, func(s *search) bool { return s.failed[name] == text })
 }
 
 // passing errors are the system's, not those of what is in the file: the next try
