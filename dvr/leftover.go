@@ -20,7 +20,8 @@ type pattern struct {
 	root  string // as configured
 	dir   string // root in the file system
 	name  *regexp.Regexp
-	depth int // folders below root; negative: any number
+	depth int  // folders below root; negative: any number
+	dots  bool // some of them begin with a dot, which no variable does
 
 	alive func() // called now and then while files are looked for, and at
 }
@@ -58,7 +59,8 @@ func newPattern(vhost, template, dir string) pattern {
 	if seen["app"] {
 		depth = -1
 	}
-	return pattern{vhost: vhost, root: root, dir: dir, name: regexp.MustCompile(b.String()), depth: depth, alive: func() {}}
+	return pattern{vhost: vhost, root: root, dir: dir, name: regexp.MustCompile(b.String()), depth: depth, alive: func() {},
+		dots: strings.Contains("/"+template[len(root):], "/.")}
 }
 
 // publisher is what a name tells of who has published.
@@ -115,8 +117,8 @@ func (p *pattern) entries(visit func(name string, d fs.DirEntry) error, blind fu
 			blind(name, err)
 			return nil
 		case d.IsDir():
-			if p.depth >= 0 && name != "." && strings.Count(name, "/") >= p.depth {
-				return fs.SkipDir
+			if p.depth >= 0 && name != "." && strings.Count(name, "/") >= p.depth || !p.dots && strings.HasPrefix(d.Name(), ".") && name != "." {
+				return fs.SkipDir // of the file system, perhaps: .snapshot
 			}
 			return nil
 		case !d.Type().IsRegular():

@@ -150,9 +150,11 @@ func TestLeftoversChange(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir+"/rec/live/x.flv.tmp", leftover)
 		write(t, dir+"/rec/lost+found/x.flv.tmp", leftover)
+		write(t, dir+"/rec/.snapshot/daily/live/x.flv.tmp", leftover)
 		write(t, dir+"/rec/live/text.flv.tmp", "no recording at all")
 		rest(t, dir+"/rec/live/text.flv.tmp")
 		chmod(t, dir+"/rec/lost+found", 0) // of the file system
+		chmod(t, dir+"/rec/.snapshot/daily/live", 0o555)
 		chmod(t, dir+"/rec/live", 0)
 		s := again(t, dir)
 		s.run()
@@ -317,6 +319,21 @@ func TestNoLeftovers(t *testing.T) {
 			t.Error(s.log())
 		}
 	})
+}
+
+// TestHiddenFolders: they are ours only where the template says so.
+func TestHiddenFolders(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"/.rec/live/x.flv.tmp", "/live/.rec/x.flv.tmp", "/live/x/y.flv.tmp"} {
+		write(t, dir+name, "")
+	}
+	for template, want := range map[string]string{"[app]/[stream].flv": "live/x/y.flv", "./[app]/.rec/[stream].flv": "live/.rec/x.flv"} {
+		p := newPattern("v", template, dir)
+		list, _, _, err := p.leftovers(found{}, nil, func(name string, err error) { t.Error(name, err) })
+		if err != nil || len(list) != 1 || list[0].name != want {
+			t.Errorf("%s: %+v, %v, want %s", template, list, err, want)
+		}
+	}
 }
 
 // TestLookRests: a look that takes long, and is of no use, is not repeated each minute.
