@@ -40,9 +40,9 @@ type file struct {
 	continued int  // 0, or the Frames of sum when it was reopened
 	said      bool // that it goes on
 
-	missed    int // frames in front of the file that are in none
+	missed    loss // in front of the file, or of its pictures
 	missedFor string
-	since     time.Time // when the first of these came, or of its own
+	begun     time.Time // when its first frame came
 
 	buf      []byte      // whole tags that the kernel has not got; borrowed from buffers while there are any
 	anchored bool        // its name is on the disk, too
@@ -59,6 +59,7 @@ type file struct {
 	lost     int         // frames that were appended and never written
 	gaps     int         // times that the disk was slower than the stream
 	skipped  int         // frames, then
+	inode    uint64      // known when it is complete
 	err      error       // the first
 }
 
@@ -263,11 +264,12 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	defer f.crowd.leave()
 	defer f.os.Close()
 	defer unlock(f.os) // a sync of the crowd may keep it open
+	if info, err := f.os.Stat(); err == nil {
+		f.inode = inode(info)
+	}
 	f.own.wait()
 	f.fail(f.own.err)
-	if f.err == nil {
-		f.flush()
-	}
+	f.flush() // when that has failed before, nothing is left of it
 	if f.sum.Frames == 0 {
 		return place{}, f.claim.remove(f.os)
 	}
@@ -306,7 +308,10 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 
 // mark is what is to be announced.
 func (f *file) mark(who facts, heard bool) mark {
-	return mark{facts: who, heard: heard, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall()}
+	return mark{
+		facts: who, Inode: f.inode, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall(),
+		heard: heard, frames: f.sum.Frames - f.continued,
+	}
 }
 
 const slowDisk = "slow disk"
@@ -314,8 +319,8 @@ const slowDisk = "slow disk"
 // shortfall says what a file lacks, empty for nothing.
 func (f *file) shortfall() string {
 	var what []string
-	if f.missed > 0 {
-		what = append(what, lostBefore(f.missedFor, f.missed))
+	if n := f.missed.frames; n > 0 {
+		what = append(what, lostBefore(f.missedFor, n))
 	}
 	if f.err != nil && f.lost > 0 {
 		what = append(what, framesLost(cause(f.err), f.lost))

@@ -35,7 +35,8 @@ type mark struct {
 	Error     string        `json:"error,omitempty"`
 	Recovered bool          `json:"-"`
 
-	heard bool // somebody is told: the vhost has a URL for on_dvr
+	heard  bool // somebody is told: the vhost has a URL for on_dvr
+	frames int  // that came to the recording
 }
 
 // event is its on_dvr.
@@ -59,11 +60,6 @@ func (m mark) set(c claim, f *os.File) error {
 	if !m.heard {
 		return nil
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	m.Inode = inode(info)
 	text, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -114,19 +110,38 @@ func (c claim) marked() (m mark, to place) {
 	if !ok {
 		return m, place{}
 	}
+	to, size := c.numbered(root, m.Inode)
+	if m.Size == 0 {
+		m.Size = size
+	}
+	return m, to
+}
+
+// numbered gives the complete recording that has an inode, or the first one for 0.
+func (c claim) numbered(root *os.Root, number uint64) (to place, size int64) {
 	for n := 0; n < maxNumbers; n++ {
 		info, err := root.Lstat(c.want.numbered(n).name)
 		if err != nil {
 			break
 		}
-		if m.Inode == 0 || inode(info) == m.Inode {
-			if m.Size == 0 {
-				m.Size = info.Size()
-			}
-			return m, c.want.numbered(n)
+		if number == 0 || inode(info) == number {
+			return c.want.numbered(n), info.Size()
 		}
 	}
-	return m, place{}
+	return place{}, 0
+}
+
+// completed gives the place of a recording that somebody has completed by hand
+// before this server did. Its inode may be another file's by now, but hardly with
+// its size.
+func (c claim) completed(m mark) (to place) {
+	c.within(func(root *os.Root) error {
+		if found, size := c.numbered(root, m.Inode); m.Inode != 0 && size == m.Size {
+			to = found
+		}
+		return nil
+	})
+	return to
 }
 
 // unmark removes the claim's mark. What is never removed is announced once more by
@@ -144,6 +159,9 @@ func (c claim) unmarkStale() {
 		return root.Remove(c.name() + done)
 	})
 }
+
+// isOther says of a file that it is not the one that had an inode, where that is known.
+func isOther(info os.FileInfo, number uint64) bool { return number != 0 && inode(info) != number }
 
 // inode is the number of a file, 0 where there is none.
 func inode(info os.FileInfo) uint64 {

@@ -1,10 +1,10 @@
 package dvr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,14 +23,29 @@ const (
 // trouble is what disk errors cost, between the first and the next success.
 type trouble struct {
 	errors  int
-	frames  int       // lost
-	missed  int       // of them, those that no file and no on_dvr has told of
-	since   time.Time // when the first of these came
+	frames  int  // lost
+	untold  loss // of them, those that no file and no on_dvr has told of
+	waits   loss // no frames yet: those that could not be taken, of which some may be
 	last    string
-	path    string
 	failed  time.Time // the newest
 	retryAt time.Time
 	retry   string // what was said of that
+}
+
+// A loss is frames that are in no file.
+type loss struct {
+	frames int
+	since  time.Time // when the first of them came
+	path   string    // where it was to be
+}
+
+// add adds others; of both the first ones say since when and where.
+func (l *loss) add(o loss) {
+	if o.frames > 0 && (l.frames == 0 || o.since.Before(l.since)) {
+		l.since, l.path = o.since, o.path
+	}
+	l.path = cmp.Or(l.path, o.path)
+	l.frames += o.frames
 }
 
 // open begins a file at a time of the stream, with metadata and sequence
@@ -38,18 +53,17 @@ type trouble struct {
 func (r *recording) open(at uint32) bool {
 	now := time.Now()
 	if now.Before(r.trouble.retryAt) {
-		r.miss()
+		r.miss(1)
 		return false
 	}
-	p, s := r.turn.publisher, r.turn.settings
-	want := expand(s.Path, subject{vhost: p.Vhost, app: p.App, stream: p.Stream, at: r.recorder.Now()})
+	p, s, want := r.turn.publisher, r.turn.settings, r.want()
 	room := sessionKeyframes
 	if seconds := int(s.Duration / time.Second); s.Plan == planSegment && seconds > 0 {
 		room = min(room, seconds+segmentSpare)
 	}
 	who := factsOf(p)
-	if r.trouble.missed > 0 {
-		who.Lost = lostBefore(r.trouble.last, r.trouble.missed)
+	if n := r.trouble.untold.frames; n > 0 {
+		who.Lost = lostBefore(r.trouble.last, n)
 	}
 	r.prologue.begin()
 	var f *file
@@ -65,19 +79,19 @@ func (r *recording) open(at uint32) bool {
 		}
 	})
 	if err != nil {
+		if r.trouble.waits.since.IsZero() {
+			r.trouble.waits = loss{since: r.now, path: want.path()}
+		}
 		if r.failed(want.path(), err, "at once"); r.last {
-			r.miss()
+			r.miss(1)
 		} else {
 			r.source.Unread() // a next try begins with it
 		}
 		return false
 	}
 	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
-	f.missed, f.missedFor, f.since = r.trouble.missed, r.trouble.last, now
-	if f.missed > 0 {
-		f.since = r.trouble.since
-	}
-	r.trouble.missed = 0
+	f.missed, f.missedFor, f.begun = r.trouble.untold, r.trouble.last, r.now
+	r.trouble.untold, r.trouble.waits = loss{}, loss{}
 	r.file, r.unsaid = f, [2]bool{}
 	r.plan.begin()
 	r.clock = clock{last: at, elapsed: r.lead}
@@ -95,19 +109,46 @@ func (r *recording) open(at uint32) bool {
 	return true
 }
 
-// miss notes frames that no file has, the first of which came at a time.
-func (t *trouble) miss(frames int, since time.Time) {
-	if frames > 0 && (t.missed == 0 || since.Before(t.since)) {
-		t.since = since
-	}
-	t.missed += frames
+// want is where the next file is to be.
+func (r *recording) want() place {
+	p := r.turn.publisher
+	return expand(r.turn.settings.Path, subject{vhost: p.Vhost, app: p.App, stream: p.Stream, at: r.recorder.Now()})
 }
 
-// miss counts a frame that no file takes.
-func (r *recording) miss() {
-	r.trouble.frames++
-	r.trouble.miss(1, time.Now())
-	r.waitKey, r.lead = r.turn.settings.WaitKeyframe, 0
+// miss counts frames that no file takes; they may have waited for one for a while.
+func (r *recording) miss(frames int) {
+	lost := r.trouble.waits
+	if lost.since.IsZero() {
+		lost.since = r.now
+	}
+	lost.frames = frames
+	r.trouble.frames += frames
+	r.trouble.untold.add(lost)
+	r.skipTo(r.trouble.last)
+}
+
+// skipTo has pictures wait for a keyframe because of some trouble.
+func (r *recording) skipTo(why string) {
+	r.waitKey, r.waitsFor, r.lead = r.turn.settings.WaitKeyframe, why, 0
+}
+
+// missHeld counts a picture that waits for a keyframe because of some trouble. Beside
+// it there may be sound in a file.
+func (r *recording) missHeld() {
+	f := r.file
+	switch {
+	case f == nil:
+		r.miss(1)
+		return
+	case f.gaps > 0: // then the last one is why
+		f.skipped++
+	default:
+		f.missed.add(loss{frames: 1, since: r.now, path: f.claim.path()})
+		f.missedFor = cmp.Or(f.missedFor, r.waitsFor)
+	}
+	if r.trouble.errors > 0 {
+		r.trouble.frames++
+	}
 }
 
 // disk makes a call to the disk of the file. Its error ends the file.
@@ -128,11 +169,8 @@ func (r *recording) disk(call func() error) {
 	}
 	if r.trouble.errors > 0 {
 		r.log.Info("recording again", "path", r.pathOfFile(), "errors", r.trouble.errors, "lost", r.trouble.frames)
-		if r.trouble.missed > 0 { // pictures that waited for a keyframe while there was sound
-			r.file.missed, r.file.missedFor = r.file.missed+r.trouble.missed, r.trouble.last
-		}
-		r.trouble = trouble{}
 	}
+	r.trouble = trouble{}
 }
 
 // withNext is when the next file begins, unless its keyframe is there already.
@@ -151,15 +189,15 @@ func (r *recording) failed(path string, err error, soon string) {
 		retry = "with the next publish"
 	}
 	r.trouble.errors++
-	r.trouble.path, r.trouble.failed, r.trouble.retryAt, r.trouble.retry = path, now, now.Add(wait), retry
-	r.complain(err)
+	r.trouble.failed, r.trouble.retryAt, r.trouble.retry = now, now.Add(wait), retry
+	r.complain(path, err)
 }
 
 // complain is the line of an error.
-func (r *recording) complain(err error) {
+func (r *recording) complain(path string, err error) {
 	if text := cause(err); text != r.trouble.last {
 		r.trouble.last = text
-		r.log.Error("recording failed", "path", r.trouble.path, "uid", os.Getuid(), "error", err.Error(), "retry", r.trouble.retry,
+		r.log.Error("recording failed", "path", path, "uid", os.Getuid(), "error", err.Error(), "retry", r.trouble.retry,
 			"hint", "under systemd see ReadWritePaths=")
 	}
 }
@@ -214,15 +252,21 @@ func (r *recording) end() {
 	case before == nil:
 		r.failed(r.pathOfFile(), err, withNext)
 	default: // what failed before has ended it, and the next try is settled
-		r.complain(err)
+		r.complain(r.pathOfFile(), err)
 	}
 	r.trouble.frames += f.lost
 	path := r.pathOfFile()
-	r.file, r.waitKey = nil, r.turn.settings.WaitKeyframe
+	r.file = nil
+	r.skipTo(r.trouble.last)
+	unsaid := func(own int) { // of the file's own frames, and those that it would have told of
+		r.trouble.frames += own + f.skipped
+		r.trouble.untold.add(f.missed)
+		r.trouble.untold.add(loss{frames: own + f.lost + f.skipped, since: f.begun, path: f.claim.path()})
+	}
 	m := f.mark(who, heard)
 	switch {
 	case to.name != "" && !f.grown(): // it is as it was announced
-		r.trouble.miss(f.lost+f.missed, f.since)
+		unsaid(0)
 	case to.name != "":
 		log := r.log
 		if m.Error != "" {
@@ -235,8 +279,7 @@ func (r *recording) end() {
 		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, key, f.sum.Frames-f.continued)
 		r.recorder.announce(f.claim, m.event(r.recorder.Cwd, to))
 	case f.sum.Frames == 0 || gone(err):
-		r.trouble.frames += f.sum.Frames
-		r.trouble.miss(f.sum.Frames+f.lost+f.missed, f.since)
+		unsaid(f.sum.Frames - f.continued)
 	default: // it has everything but its name, and the next one may do better
 		r.trouble.retryAt = time.Time{}
 		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
@@ -248,14 +291,16 @@ func (r *recording) end() {
 // unrecorded tells of frames that are in no file, when the publish ends so. No file
 // says so then.
 func (r *recording) unrecorded() {
-	if r.trouble.missed == 0 {
+	lost := r.trouble.untold
+	if lost.frames == 0 {
 		return
 	}
-	r.log.Error("frames are in no recording", "path", strings.TrimSuffix(r.trouble.path, tmp), "frames", r.trouble.missed,
-		"since", r.trouble.since.Format(time.DateTime), "error", r.trouble.last)
+	lost.path = cmp.Or(lost.path, r.want().path())
+	r.log.Error("frames are in no recording", "path", lost.path, "frames", lost.frames,
+		"since", lost.since.Format(time.DateTime), "error", r.trouble.last)
 	ev := factsOf(r.turn.publisher).event()
-	ev.Cwd, ev.File = r.recorder.Cwd, strings.TrimSuffix(r.trouble.path, tmp)
-	ev.Error = framesLost(r.trouble.last, r.trouble.missed)
+	ev.Cwd, ev.File = r.recorder.Cwd, lost.path
+	ev.Error = framesLost(r.trouble.last, lost.frames)
 	r.recorder.Tell(ev)
 	r.trouble = trouble{}
 }
@@ -264,6 +309,4 @@ func framesLost(why string, frames int) string { return fmt.Sprintf("%s: %d fram
 
 func lostBefore(why string, frames int) string { return "before it: " + framesLost(why, frames) }
 
-func (r *recording) pathOfFile() string {
-	return r.file.claim.want.numbered(r.file.claim.number).path() + tmp
-}
+func (r *recording) pathOfFile() string { return r.file.claim.path() + tmp }

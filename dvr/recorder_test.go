@@ -301,6 +301,16 @@ func parse(t *testing.T, path string) parsed {
 	return p
 }
 
+// frames counts its frames.
+func (p parsed) frames() (n int) {
+	for _, tag := range p.tags {
+		if flv.Sniff(tag.Type, tag.Data)&(flv.VideoFrame|flv.AudioFrame) != 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // read parses the file of an event.
 func (s *site) read(ev hook.Event) parsed {
 	s.t.Helper()

@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"time"
@@ -41,9 +42,11 @@ type recording struct {
 	streamAt  uint32 // and the stream's own at that tag
 	bridge    bridge
 	clock     clock
-	lead      int64 // ms: the next file begins this much before its first frame
-	waitKey   bool  // video is held back
-	held      bool  // a picture was, and the first at this time
+	lead      int64  // ms: the next file begins this much before its first frame
+	waitKey   bool   // video is held back
+	waitsFor  string // because of this
+	shown     bool   // the publish has had its first keyframe: what is held back is lost
+	held      bool   // a picture was, and the first at this time
 	heldSince uint32
 	unsaid    [2]bool // by media type: the file lacks the newest headers
 	file      *file   // nil: none is open
@@ -184,11 +187,12 @@ func (r *recording) take(f live.Frame) {
 		}
 	}
 	if frame && f.Type == flv.TypeVideo && r.heldBack(f, at) {
-		if r.trouble.errors > 0 {
-			r.miss()
+		if r.shown {
+			r.missHeld()
 		}
 		return
 	}
+	r.shown = r.shown || frame && f.Type == flv.TypeVideo
 	if r.file != nil && frame && r.plan.cuts(f, r.clock.elapsedAt(at)) {
 		r.cut(at)
 	}
@@ -240,9 +244,9 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 // belongs to the time before that frame and comes behind it is to keep its time,
 // so the next file begins where the sound goes on, if this publish has any.
 func (r *recording) cut(at uint32) {
-	f, waits := r.file, r.waitKey
+	f, waits, why := r.file, r.waitKey, r.waitsFor
 	r.end()
-	r.waitKey = waits // a cut skips nothing
+	r.waitKey, r.waitsFor = waits, why // a cut skips nothing
 	r.lead = 0
 	sound, ok := f.sum.Next(flv.TypeAudio)
 	if lead := r.clock.elapsedAt(at) - int64(sound); ok && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
@@ -253,13 +257,11 @@ func (r *recording) cut(at uint32) {
 // slow notes that the disk was so slow that frames were skipped.
 func (r *recording) slow(skipped int) {
 	if r.file == nil { // that could not be opened
-		if r.trouble.missed == 0 && r.trouble.last == "" {
-			r.trouble.last = slowDisk
-		}
-		r.trouble.frames += skipped
-		r.trouble.miss(skipped, time.Now())
+		r.trouble.last = cmp.Or(r.trouble.last, slowDisk)
+		r.miss(skipped)
 		return
 	}
+	r.skipTo(slowDisk)
 	r.file.skipped += skipped
 	if r.file.gaps++; r.file.gaps == 1 {
 		r.log.Warn("recording has a gap", "reason", "the disk is slower than the stream", "path", r.pathOfFile())
@@ -270,7 +272,7 @@ func (r *recording) slow(skipped int) {
 // did in the stream.
 func (r *recording) gap(f live.Frame) {
 	r.slow(f.Skipped)
-	r.waitKey, r.lead = r.turn.settings.WaitKeyframe, 0
+	r.shown = true // if its first keyframe has not come it may have been among them
 	if mode := timeMode(r.turn.settings.TimeJitter); mode == live.TimeFull {
 		// A step of more than ten seconds is no jump of the encoder here.
 		r.line = live.NewTimeline(mode, r.lineAt+uint32(max(0, int32(f.Timestamp-r.streamAt))))

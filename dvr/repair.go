@@ -116,27 +116,30 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 // missing is what becomes of a recording of this server whose file is not there
 // when it is to be completed. As long as its folder is not there either, a disk may
 // be away, and the error says so. Else somebody has taken the file: completed it
-// by hand, when its mark finds it, or removed it.
+// by hand (srs dvr repair), when its inode finds it, or removed it.
 func (r *Recorder) missing(c claim, p *pattern, m mark) error {
+	log := r.Log.With("vhost", m.Vhost, "app", m.App, "stream", m.Stream)
 	var gone bool
 	var to place
 	r.disk(p.dir, func() {
-		if gone = c.gone(); gone {
-			_, to = c.marked()
+		if gone = c.gone(m.Inode); gone {
+			to = c.completed(m)
 		}
 	})
 	switch {
 	case !gone:
-		return &fs.PathError{Op: "complete", Path: c.want.path() + tmp, Err: fs.ErrNotExist}
+		return &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
 	case to.name != "":
-		r.announceAgain(p, c.want.name)
+		m.Recovered = true
+		log.Info("recording was completed by hand", "path", to.path(), "duration", m.Duration, "size", m.Size)
+		r.announce(c, m.event(r.Cwd, to))
 		return nil
 	}
-	r.Log.Error("recording lost", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", c.want.path()+tmp, "error", errGone.Error())
+	log.Error("recording lost", "path", c.path()+tmp, "frames", m.frames, "error", errGone.Error())
 	r.disk(p.dir, c.unmarkStale)
 	ev := m.facts.event()
-	ev.Cwd, ev.File = r.Cwd, c.want.path()
-	if ev.Error = errGone.Error(); m.Error != "" {
+	ev.Cwd, ev.File = r.Cwd, c.path()
+	if ev.Error = framesLost(errGone.Error(), m.frames); m.Error != "" {
 		ev.Error += "; " + m.Error
 	}
 	r.Tell(ev)
@@ -155,11 +158,14 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		return nil, m, place{}, err
 	}
 	defer f.Close()
-	if err := errors.Join(lock(f), c.presentIn(root, f)); err != nil {
-		return nil, m, place{}, err
-	}
 	info, err := f.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
+		return nil, m, place{}, err
+	case known != nil && isOther(info, known.Inode):
+		return nil, m, place{}, &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
+	}
+	if err := errors.Join(lock(f), c.presentIn(root, f)); err != nil {
 		return nil, m, place{}, err
 	}
 	if err := c.renamable(root); err != nil {
@@ -191,6 +197,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		m.facts = who
 	}
 	m.Recovered, m.Duration, m.Size, m.heard = true, rep.Duration(), rep.Size, r.heard(m.Vhost)
+	m.Inode = inode(info)
 	note := "" // as in file.complete
 	if !ok {   // else the mark is whole, and to write it again could cost it
 		if err := m.set(c, f); err != nil && !gone(err) {

@@ -271,11 +271,10 @@ func TestCompletedWhenBack(t *testing.T) {
 		want      string // that the event's error begins with
 	}{
 		"as it was": {func(string) error { return nil }, "rec/live/x.flv", "recording repaired", ""},
-		"removed":   {func(dir string) error { return os.Remove(dir + "/x.flv.tmp") }, "rec/live/x.flv", "recording lost", errGone.Error()},
-		"completed": {func(dir string) error {
-			mark := os.WriteFile(dir+"/x.flv"+done, []byte(`{"client_id":1,"vhost":"v","stream":"x"}`), 0o600) // that could not be made here
-			return errors.Join(mark, os.Rename(dir+"/x.flv.tmp", dir+"/x.flv"))
-		}, "rec/live/x.flv", "recording announced again", ""},
+		"removed":   {func(dir string) error { return os.Remove(dir + "/x.flv.tmp") }, "rec/live/x.flv", "recording lost", errGone.Error() + ": 2 frames lost"},
+		"completed": {func(dir string) error { // no mark says so
+			return errors.Join(os.WriteFile(dir+"/x.flv", nil, 0o644), os.Rename(dir+"/x.flv.tmp", dir+"/x-1.flv"))
+		}, "rec/live/x-1.flv", "recording was completed by hand", ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "rec/[app]/[stream].flv")

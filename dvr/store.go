@@ -36,6 +36,8 @@ type claim struct {
 
 func (c claim) name() string { return c.want.numbered(c.number).name }
 
+func (c claim) path() string { return c.want.numbered(c.number).path() }
+
 // gone says of an error that a file is not there, or not where it was.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved) }
 
@@ -259,7 +261,7 @@ func (c claim) presentIn(root *os.Root, f *os.File) error {
 	}
 	there, err := root.Lstat(c.name() + tmp)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(ours, there) {
-		err = &fs.PathError{Op: "record", Path: c.want.numbered(c.number).path() + tmp, Err: errMoved}
+		err = &fs.PathError{Op: "record", Path: c.path() + tmp, Err: errMoved}
 	}
 	return err
 }
@@ -346,14 +348,15 @@ func linkNew(root *os.Root, from, to string) error {
 	return root.Rename(from, to)
 }
 
-// gone says that the claim's file is not there although its folder is: its disk is
-// not away.
-func (c claim) gone() (gone bool) {
+// gone says that the claim's file, of an inode, is not there although its folder is:
+// its disk is not away.
+func (c claim) gone(number uint64) (gone bool) {
 	c.within(func(root *os.Root) error {
 		_, err := root.Stat(path.Dir(c.name()))
 		if err == nil {
-			_, err = root.Lstat(c.name() + tmp)
-			gone = errors.Is(err, fs.ErrNotExist)
+			var info os.FileInfo
+			info, err = root.Lstat(c.name() + tmp)
+			gone = errors.Is(err, fs.ErrNotExist) || err == nil && isOther(info, number)
 		}
 		return err
 	})

@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"srs/flv"
 	"srs/hook"
 )
 
@@ -95,15 +94,15 @@ func sweep(t *testing.T, seconds int, more func(s *site, events []hook.Event)) {
 		s.Recorder.Cwd = s.cwd
 		s.run()
 		synctest.Wait() // who repairs leaves an empty file alone for five minutes that is about to be locked
-		frames := seconds * 25
+		frames := seconds * 25 * 2
 		f := s.start("x")
-		f.send(videoHeader)
+		f.send(videoHeader, audioHeader)
 		for i := range uint32(seconds * 25) {
 			tag := inter(i * 40)
-			if i%25 == 0 {
+			if i%100 == 0 {
 				tag = key(i * 40)
 			}
-			f.send(tag)
+			f.send(tag, audio(i*40+20))
 			time.Sleep(40 * time.Millisecond) // of the bubble
 		}
 		f.unpublish()
@@ -112,11 +111,7 @@ func sweep(t *testing.T, seconds int, more func(s *site, events []hook.Event)) {
 		have, lost := 0, 0
 		for _, ev := range s.events() {
 			if ev.Size > 0 {
-				for _, tag := range s.read(ev).tags {
-					if flv.Sniff(tag.Type, tag.Data)&flv.VideoFrame != 0 {
-						have++
-					}
-				}
+				have += s.read(ev).frames()
 			}
 			lost += lostIn(ev.Error)
 		}

@@ -101,7 +101,7 @@ func (r *recording) begin(t turn) {
 	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
 	r.line = live.NewTimeline(timeMode(t.settings.TimeJitter), start)
 	r.lineAt, r.streamAt = start, 0
-	r.waitKey = t.settings.WaitKeyframe
+	r.waitKey, r.shown = t.settings.WaitKeyframe, false
 }
 
 // sameFiles says whether two settings make the same of a stream.
