@@ -129,12 +129,17 @@ func everySecond(index []IndexEntry) []IndexEntry {
 }
 
 // End is the time at which the frame that lasts longest ends, ms. The last frame of
-// a kind lasts as long as the one before it.
+// a kind lasts as long as the one before it; where there are both kinds no longer
+// than LongestStep, for the other one tells what goes on.
 func (s *Summary) End() uint32 {
 	end := s.resumed
 	for i := range s.tracks {
 		if t := &s.tracks[i]; t.seen {
-			end = max(end, t.latest+t.length)
+			length := t.length
+			if s.tracks[1-i].seen {
+				length = min(length, LongestStep)
+			}
+			end = max(end, t.latest+length)
 		}
 	}
 	if s.Frames > 0 && end == s.First {

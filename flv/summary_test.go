@@ -10,6 +10,12 @@ func TestSummary(t *testing.T) {
 	picture := func(first byte, ts uint32) Tag { return Tag{Type: TypeVideo, Timestamp: ts, Data: []byte{first, 1}} }
 	key := func(ts uint32) Tag { return picture(0x17, ts) }
 	inter := func(ts uint32) Tag { return picture(0x27, ts) }
+	sound := func(from, to uint32) (tags []Tag) {
+		for at := from; at < to; at += 20 {
+			tags = append(tags, mp3(at))
+		}
+		return tags
+	}
 	for _, c := range []struct {
 		name                    string
 		tags                    []Tag
@@ -30,7 +36,11 @@ func TestSummary(t *testing.T) {
 		{"audio ends later", []Tag{key(0), mp3(0), inter(40), mp3(26), mp3(52), mp3(78)}, 6, 1, 0, 104 * time.Millisecond},
 		{"video ends later", []Tag{key(0), mp3(0), mp3(26), inter(40)}, 4, 1, 0, 80 * time.Millisecond},
 		{"a pause is no frame's length", []Tag{mp3(0), mp3(26), mp3(5000)}, 3, 0, 1, 5026 * time.Millisecond},
-		{"pictures slower than the sound", []Tag{key(0), mp3(900), mp3(1800), key(2700)}, 4, 2, 0, 5400 * time.Millisecond},
+		{"pictures slower than the sound", []Tag{key(0), mp3(900), mp3(1800), key(2700)}, 4, 2, 0, 3700 * time.Millisecond},
+		{"slides beside sound", append([]Tag{key(0), key(16_000)}, sound(0, 18_000)...), 902, 2, 1, 18 * time.Second},
+		{"a slide where the sound ends", append(sound(0, 16_000), key(0), key(16_000)), 802, 2, 0, 17 * time.Second},
+		{"a slide far behind the sound", append(sound(0, 2000), key(0), key(16_000)), 102, 2, 1, 17 * time.Second},
+		{"sound of another rate beside pictures", []Tag{key(0), mp3(0), inter(40), mp3(5000), inter(5000), inter(5040)}, 6, 1, 1, 6 * time.Second},
 		{"back in time", []Tag{mp3(100), mp3(126), mp3(50)}, 3, 0, 0, 52 * time.Millisecond},
 		{"not at 0", []Tag{mp3(10_000), mp3(10_026)}, 2, 0, 0, 52 * time.Millisecond},
 	} {
