@@ -35,8 +35,9 @@ type mark struct {
 	Error     string        `json:"error,omitempty"`
 	Recovered bool          `json:"-"`
 
-	heard  bool // somebody is told: the vhost has a URL for on_dvr
-	frames int  // that came to the recording
+	heard  bool  // somebody is told: the vhost has a URL for on_dvr
+	frames int   // that came to the recording
+	cut    int64 // bytes that its repair has cut off
 }
 
 // event is its on_dvr.

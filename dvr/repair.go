@@ -3,6 +3,7 @@ package dvr
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -21,6 +22,7 @@ const (
 var (
 	errStopped = errors.New("the server stops") // and the next start goes on
 	errForeign = errors.New("another program may be writing the file")
+	errNothing = errors.New("nothing of the file is left on its disk")
 )
 
 // repairAll repairs what a killed server has left, in each directory one file
@@ -106,9 +108,15 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 		return err // the caller says so, or has
 	case to.name == "":
 		log.Info("nothing was in the leftover, removed", "path", p.root+name+tmp)
+		if known != nil && known.frames > 0 {
+			r.lost(c, *known, errNothing)
+		}
 		return nil
 	}
-	log.Info("recording repaired", "path", to.path(), "duration", rep.Duration(), "size", rep.Size, "frames", rep.Frames, "damaged", rep.Damage != nil)
+	if m.Error != "" {
+		log = log.With("reason", m.Error)
+	}
+	log.Info("recording repaired", "path", to.path(), "duration", rep.Duration(), "size", rep.Size, "frames", rep.Frames, "cut", m.cut)
 	r.announce(c, m.event(r.Cwd, to))
 	return nil
 }
@@ -118,7 +126,6 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 // be away, and the error says so. Else somebody has taken the file: completed it
 // by hand (srs dvr repair), when its inode finds it, or removed it.
 func (r *Recorder) missing(c claim, p *pattern, m mark) error {
-	log := r.Log.With("vhost", m.Vhost, "app", m.App, "stream", m.Stream)
 	var gone bool
 	var to place
 	r.disk(p.dir, func() {
@@ -131,22 +138,28 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 		return &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
 	case to.name != "":
 		m.Recovered = true
-		log.Info("recording was completed by hand", "path", to.path(), "duration", m.Duration, "size", m.Size)
+		r.Log.Info("recording was completed by hand", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path(), "duration", m.Duration, "size", m.Size)
 		r.announce(c, m.event(r.Cwd, to))
 		return nil
 	}
-	log.Error("recording lost", "path", c.path()+tmp, "frames", m.frames, "error", errGone.Error())
-	r.disk(p.dir, c.unmarkStale)
-	ev := m.facts.event()
-	ev.Cwd, ev.File = r.Cwd, c.path()
-	if ev.Error = framesLost(errGone.Error(), m.frames); m.Error != "" {
-		ev.Error += "; " + m.Error
-	}
-	r.Tell(ev)
+	r.lost(c, m, errGone)
 	return nil
 }
 
-// repair is mend on the disk.
+// lost tells of a recording that is never to be complete.
+func (r *Recorder) lost(c claim, m mark, why error) {
+	r.Log.Error("recording lost", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", c.path()+tmp, "frames", m.frames, "error", why.Error())
+	r.disk(c.dir, c.unmarkStale)
+	ev := m.facts.event()
+	ev.Cwd, ev.File = r.Cwd, c.path()
+	if ev.Error = framesLost(why.Error(), m.frames); m.Error != "" {
+		ev.Error += "; " + m.Error
+	}
+	r.Tell(ev)
+}
+
+// repair is mend on the disk. It cuts off what stands behind the last whole tag; in
+// the middle of a file only when that is this server's.
 func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m mark, to place, err error) {
 	root, err := os.OpenRoot(c.dir)
 	if err != nil {
@@ -168,14 +181,29 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 	if err := errors.Join(lock(f), c.presentIn(root, f)); err != nil {
 		return nil, m, place{}, err
 	}
+	if info, err = f.Stat(); err != nil { // nobody writes it any more
+		return nil, m, place{}, err
+	}
 	if err := c.renamable(root); err != nil {
 		return nil, m, place{}, err // before a long file is read for nothing
 	}
-	if known == nil && time.Since(info.ModTime()) < restFor && !flv.Ours(f, info.Size()) {
+	ours := known != nil || flv.Ours(f, info.Size())
+	if !ours && time.Since(info.ModTime()) < restFor {
 		return nil, m, place{}, errForeign
 	}
-	rep, err = flv.Scan(&paced{from: f, stop: r.closing, alive: p.alive})
+	from := &paced{from: f, stop: r.closing, alive: p.alive}
+	rep, err = flv.Scan(from)
+	var more int64
+	if err == nil {
+		more, err = rep.GoesOn(from)
+	}
+	cut := info.Size() - rep.Size
 	switch {
+	case err == nil && more > 0 && rep.Frames == 0:
+		return rep, m, place{}, fmt.Errorf("damaged behind byte %d (%w) with no frame before, and goes on at byte %d", rep.Size, rep.Damage, more)
+	case err == nil && more > 0 && !ours:
+		return rep, m, place{}, fmt.Errorf("damaged behind byte %d (%w), and goes on at byte %d: srs dvr repair --cut FILE cuts off these %d bytes",
+			rep.Size, rep.Damage, more, cut)
 	case err == io.EOF, err == io.ErrUnexpectedEOF, err == nil && rep.Frames == 0:
 		c.unmark()
 		return rep, m, place{}, c.remove(f)
@@ -197,7 +225,13 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		m.facts = who
 	}
 	m.Recovered, m.Duration, m.Size, m.heard = true, rep.Duration(), rep.Size, r.heard(m.Vhost)
-	m.Inode = inode(info)
+	m.Inode, m.cut = inode(info), cut
+	if more > 0 {
+		if m.Error = cmp.Or(m.Error, m.Lost); m.Error != "" {
+			m.Error += "; "
+		}
+		m.Error += fmt.Sprintf("damaged at byte %d: %d bytes cut off", rep.Size, cut)
+	}
 	note := "" // as in file.complete
 	if !ok {   // else the mark is whole, and to write it again could cost it
 		if err := m.set(c, f); err != nil && !gone(err) {
@@ -245,13 +279,21 @@ func (r *Recorder) announceAgain(p *pattern, name string) bool {
 // paced is a reader that takes its time, so that repairing leaves the disk to
 // the recordings.
 type paced struct {
-	from  io.Reader
+	from  *os.File
 	stop  <-chan struct{}
 	alive func()
 	owed  time.Duration
 }
 
 func (p *paced) Read(b []byte) (int, error) {
+	return p.read(func() (int, error) { return p.from.Read(b) })
+}
+
+func (p *paced) ReadAt(b []byte, at int64) (int, error) {
+	return p.read(func() (int, error) { return p.from.ReadAt(b, at) })
+}
+
+func (p *paced) read(call func() (int, error)) (int, error) {
 	if p.owed > 10*time.Millisecond {
 		timer := time.NewTimer(p.owed)
 		defer timer.Stop()
@@ -262,7 +304,7 @@ func (p *paced) Read(b []byte) (int, error) {
 			return 0, errStopped
 		}
 	}
-	n, err := p.from.Read(b)
+	n, err := call()
 	p.alive()
 	p.owed += time.Duration(n) * time.Second / repairRate
 	return n, err
