@@ -102,6 +102,8 @@ func (r *Report) Flaw() string {
 	switch {
 	case ours && c.duration == 0 && c.size == 0 && r.Frames > 0:
 		return "its metadata does not say what is in it"
+	case ours && r.Note != "":
+		return "its metadata has who has published in place of the index"
 	case r.flags&has != has, ours && r.flags != has:
 		return "its header does not say that there is sound or video, or says so of what is not there"
 	case ours && off > ownSlack,

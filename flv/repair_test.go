@@ -194,7 +194,7 @@ func TestRepairKeepsNote(t *testing.T) {
 	if err = errors.Join(err, rep.Repair(file, rep.Note)); err != nil {
 		t.Fatal(err)
 	}
-	if noted, err := Scan(bytes.NewReader(file.data)); err != nil || noted.Note != "note" || noted.Damage != nil {
+	if noted, err := Scan(bytes.NewReader(file.data)); err != nil || noted.Note != "note" || noted.Damage != nil || noted.Whole() {
 		t.Errorf("%+v, %v", noted, err)
 	}
 	if err := rep.Repair(file, ""); err != nil || !bytes.Equal(file.data, want) {
