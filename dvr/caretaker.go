@@ -141,17 +141,19 @@ func (r *Recorder) mendLater(u unmended) {
 	defer r.mu.Unlock()
 	if len(r.unmended) < maxUnmended {
 		r.unmended = append(r.unmended, u)
-		r.promised[u.path()] = true
+		r.promised[u.path()] = u.known != nil
 	}
 }
 
 func (u *unmended) path() string { return filepath.Join(u.pattern.dir, u.name) }
 
-// isPromised says whether a file is to be completed by mendAgain.
-func (r *Recorder) isPromised(p *pattern, name string) bool {
+// isPromised says whether a file is to be completed by mendAgain, and whether it is
+// known what it is.
+func (r *Recorder) isPromised(p *pattern, name string) (promised, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.promised[filepath.Join(p.dir, name)]
+	known, promised = r.promised[filepath.Join(p.dir, name)]
+	return promised, known
 }
 
 // mendAgain tries those that are due.

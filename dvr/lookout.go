@@ -220,7 +220,7 @@ func (t *look) see(f found) bool {
 		}
 		return true
 	}
-	if r.isPromised(p, f.name) {
+	if promised, _ := r.isPromised(p, f.name); promised {
 		t.undone = true
 		return true
 	}

@@ -93,7 +93,7 @@ type Recorder struct {
 	owned    map[markName]bool        // marks of this process
 	kept     map[[2]string]*kept      // what the janitor knows, by vhost and directory; each has one goroutine
 	unmended []unmended
-	promised map[string]bool     // paths of those of unmended, or tried just now
+	promised map[string]bool     // paths of those of unmended, or tried just now; true: it is known what they are
 	chores   map[chore]*sign     // under way
 	lookouts map[string]*lookout // by directory
 	searches int                 // of all of them

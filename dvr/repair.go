@@ -96,8 +96,11 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	var m mark
 	var err error
 	fresh := r.own(c)
-	if !fresh && known == nil {
-		return errLocked // its recording ends just now, and sees to it
+	if _, other := r.isPromised(p, name); known == nil && (other || !fresh) {
+		if fresh {
+			r.disown(c)
+		}
+		return errLocked // its recording ends just now, or did, and sees to it
 	}
 	r.disk(p.dir, func() { rep, m, to, err = r.repair(c, p, known) })
 	if fresh && to.name == "" {
