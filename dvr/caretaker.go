@@ -142,7 +142,23 @@ func (r *Recorder) mendLater(u unmended) {
 	if len(r.unmended) < maxUnmended {
 		r.unmended = append(r.unmended, u)
 		r.promised[u.path()] = u.known != nil
+	} else {
+		delete(r.promised, u.path())
 	}
+}
+
+// promise keeps a file from the lookout while its recording completes it.
+func (r *Recorder) promise(c claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.promised[filepath.Join(c.dir, c.name())] = true
+}
+
+// release ends that.
+func (r *Recorder) release(c claim) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.promised, filepath.Join(c.dir, c.name()))
 }
 
 func (u *unmended) path() string { return filepath.Join(u.pattern.dir, u.name) }

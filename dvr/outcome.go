@@ -237,6 +237,13 @@ func (r *recording) end() {
 	var to place
 	var err error
 	r.recorder.own(f.claim)
+	r.recorder.promise(f.claim)
+	later := false
+	defer func() {
+		if !later {
+			r.recorder.release(f.claim)
+		}
+	}()
 	r.recorder.turnover(f.claim.dir, func() { to, err = f.complete(who, heard) })
 	if to.name == "" || !f.grown() {
 		defer r.recorder.disown(f.claim)
@@ -284,6 +291,7 @@ func (r *recording) end() {
 		r.trouble.retryAt = time.Time{}
 		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
 		settings := r.turn.settings
+		later = true
 		r.recorder.mendLater(unmended{pattern: newPattern(who.Vhost, settings.Path, f.claim.dir), name: f.claim.name(), known: &m})
 	}
 }

@@ -96,12 +96,6 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 	var m mark
 	var err error
 	fresh := r.own(c)
-	if _, other := r.isPromised(p, name); known == nil && (other || !fresh) {
-		if fresh {
-			r.disown(c)
-		}
-		return errLocked // its recording ends just now, or did, and sees to it
-	}
 	r.disk(p.dir, func() { rep, m, to, err = r.repair(c, p, known) })
 	if fresh && to.name == "" {
 		r.disown(c)
@@ -183,9 +177,14 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		return nil, m, place{}, err
 	case known != nil && isOther(info, known.Inode):
 		return nil, m, place{}, &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
+	case known == nil && young(f, info):
+		return nil, m, place{}, errForeign // one that begins just now is not to find it locked
 	}
 	if err := errors.Join(lock(f), c.presentIn(root, f)); err != nil {
 		return nil, m, place{}, err
+	}
+	if _, other := r.isPromised(p, c.name()); known == nil && other {
+		return nil, m, place{}, errLocked // its recording ends just now, or did, and sees to it
 	}
 	if info, err = f.Stat(); err != nil { // nobody writes it any more
 		return nil, m, place{}, err
@@ -193,10 +192,10 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 	if err := c.renamable(root); err != nil {
 		return nil, m, place{}, err // before a long file is read for nothing
 	}
-	ours := known != nil || flv.Ours(f, info.Size())
-	if !ours && time.Since(info.ModTime()) < restFor {
+	if known == nil && young(f, info) {
 		return nil, m, place{}, errForeign
 	}
+	ours := known != nil || flv.Ours(f, info.Size())
 	from := &paced{from: f, stop: r.closing, alive: p.alive}
 	rep, err = flv.Scan(from)
 	var more int64
@@ -253,6 +252,11 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		err = errors.Join(err, rep.Repair(f, ""), datasync(f))
 	}
 	return rep, m, to, err
+}
+
+// young says whether a file is not this server's and was written a moment ago.
+func young(f *os.File, info os.FileInfo) bool {
+	return time.Since(info.ModTime()) < restFor && !flv.Ours(f, info.Size())
 }
 
 // announceAgain tells of a complete file whose mark is still there: its on_dvr

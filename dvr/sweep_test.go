@@ -56,8 +56,14 @@ func struck(t *testing.T, call, errno, when string) {
 		t.Fatal(err)
 	}
 	args := []string{"-f", "-qq", "-o", dir + "/strace.log", "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:error=%s:when=%s", call, errno, when)}
-	if strings.HasSuffix(call, "at") { // in these directories only: the test itself opens files, too
+	switch {
+	case strings.HasSuffix(call, "at"): // in these directories only: the test itself opens files, too
 		args = append(args, "-P", dir+"/site", "-P", dir+"/site/rec", "-P", dir+"/site/rec/live")
+	case call == "write": // to recordings only: the runtime wakes itself with writes, and dies where these fail
+		args = append(args, "-P", dir+"/site/rec/live/x.flv.tmp")
+		for i := range 200 {
+			args = append(args, "-P", fmt.Sprintf("%s/site/rec/live/x-%d.flv.tmp", dir, i+1))
+		}
 	}
 	name, _, _ := strings.Cut(t.Name(), "/")
 	cmd := exec.Command("strace", append(args, os.Args[0], "-test.run=^"+name+"$")...)
@@ -106,7 +112,7 @@ func sweep(t *testing.T, seconds int, more func(s *site, events []hook.Event)) {
 			time.Sleep(40 * time.Millisecond) // of the bubble
 		}
 		f.unpublish()
-		time.Sleep(12 * retryAfter)
+		time.Sleep(restFor + 12*retryAfter) // an empty file that was looked at before it was locked goes then
 		synctest.Wait()
 		have, lost := 0, 0
 		for _, ev := range s.events() {
