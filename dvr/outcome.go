@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -197,8 +198,12 @@ func (r *recording) failed(path string, err error, soon string) {
 func (r *recording) complain(path string, err error) {
 	if text := cause(err); text != r.trouble.last {
 		r.trouble.last = text
+		hint := "under systemd see ReadWritePaths="
+		if strings.Contains(err.Error(), "path escapes from parent") { // os.Root has no error value for it
+			hint = "a symbolic link leads out of the part of dvr_path that has no variables; it is followed within that part only"
+		}
 		r.log.Error("recording failed", "path", path, "uid", os.Getuid(), "error", err.Error(), "retry", r.trouble.retry,
-			"hint", "under systemd see ReadWritePaths=")
+			"hint", hint)
 	}
 }
 
