@@ -206,8 +206,11 @@ func (e *Engine) readyLocked(it *item) {
 
 func (e *Engine) movedLocked(m move, p journal.Place) {
 	switch {
-	case m.item != nil && m.item.gone, m.begin != nil && m.begin.over:
+	case m.item != nil && m.item.gone:
 		e.journal.Release(p)
+	case m.begin != nil && m.begin.over:
+		e.journal.Release(p)
+		e.journal.Append(&journal.Entry{Kind: recordSettle, Payload: done{Seq: m.begin.seq}.append(nil)}) // what said so may stand before the copy
 	case m.item != nil:
 		e.journal.Release(m.item.place)
 		m.item.place = p
@@ -251,6 +254,19 @@ func (e *Engine) clean(j *journal.Journal) {
 	if e.cleaning = e.cleaning[n:]; len(e.cleaning) == 0 {
 		e.cleaning = nil
 	}
+}
+
+// needed has once more what is needed of some files, on a full disk. Of an end that is
+// told to one of several URLs the begin is among it: after a crash that URL may hear a repeat.
+func (e *Engine) needed(j *journal.Journal, segments []uint32) (all []*journal.Entry) {
+	for _, number := range segments {
+		for _, o := range e.neededOf(number) {
+			if payload, err := j.Read(o.place); err == nil {
+				all = append(all, &journal.Entry{Kind: o.kind, Seq: o.seq, Payload: payload, Hold: true, Owner: o.move})
+			}
+		}
+	}
+	return all
 }
 
 // neededOf lists what a file holds that is not finished.

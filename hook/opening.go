@@ -92,6 +92,7 @@ func (e *Engine) open(o opening) error {
 		},
 		Stored:  func(entries []*journal.Entry) { e.stored(j, entries) },
 		Trouble: e.trouble,
+		Needed:  func(segments []uint32) []*journal.Entry { return e.needed(j, segments) },
 	})
 	if err == nil {
 		e.mu.Lock()

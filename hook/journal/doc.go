@@ -14,8 +14,9 @@
 // A write or sync that fails ends the trust in its file: what was not known to
 // be on disk is written again to a new one, tried once a second. Meanwhile, and
 // when the disk does not answer for a second, Options.Trouble says so, and the
-// owner goes on without. Segments are removed then, too, once nothing in them is held:
-// a disk that the journal itself has filled has room again.
+// owner goes on without. Segments are removed then, too, once nothing in them is held,
+// and what little is still held of the oldest ones moves to a file whose room was
+// kept for that (spare.go): a disk that the journal itself has filled has room again.
 //
 // Likewise a directory that cannot be used at the start (no permission, read-only,
 // no directory): it is tried again (take.go), and taken up when it can be.

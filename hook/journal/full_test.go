@@ -5,14 +5,20 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 )
 
-// small gives a journal a disk of so many bytes.
+// small gives a journal a disk of so many bytes; the spare file is beside them.
 func (w *owner) small(dir string, capacity int64) {
+	var lent uint64 // the file that is, or was, the spare one
+	var lentBytes int64
 	w.Journal.put = func(f *os.File, b []byte, at int64) (int, error) {
+		if ino, bytes := inodeOf(spare(dir)); bytes > 0 {
+			lent, lentBytes = ino, bytes
+		}
 		files, _ := filepath.Glob(dir + "/*.journal")
 		room := capacity
 		for _, name := range files {
@@ -20,12 +26,24 @@ func (w *owner) small(dir string, capacity int64) {
 				room -= info.Size()
 			}
 		}
+		if ino, _ := inodeOf(f.Name()); ino == lent && at+int64(len(b)) <= lentBytes {
+			return f.WriteAt(b, at)
+		}
 		if int64(len(b)) <= room {
 			return f.WriteAt(b, at)
 		}
 		n, _ := f.WriteAt(b[:max(room, 0)], at)
 		return n, syscall.ENOSPC
 	}
+}
+
+// inodeOf tells which file has a name, and what the disk keeps for it.
+func inodeOf(path string) (ino uint64, bytes int64) {
+	var s syscall.Stat_t
+	if syscall.Stat(path, &s) != nil {
+		return 0, 0
+	}
+	return s.Ino, s.Blocks * 512
 }
 
 // A journal that has filled its own disk goes on as soon as its owner needs nothing
@@ -134,5 +152,76 @@ func TestOnlyCopyIsKept(t *testing.T) {
 	w.close(t)
 	if got := open(t, dir).text(); got != "needed more" {
 		t.Errorf("found %q", got)
+	}
+}
+
+// One record that stays needed, in the oldest file, does not keep a journal that has
+// filled its own disk from going on: it moves to the spare file, at no time on disk nowhere.
+func TestFullBehindOneNeeded(t *testing.T) {
+	for _, segments := range []int{1, 3} {
+		t.Run(fmt.Sprint(segments), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			w := open(t, dir)
+			capacity := int64(segments-1)*segmentBytes + 200<<10
+			w.small(dir, capacity)
+			needed := &Entry{Kind: 1, Payload: []byte("needed"), Hold: true}
+			moved := needed
+			w.o.Needed = func(numbers []uint32) []*Entry {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if !slices.Contains(numbers, moved.Place().Segment) {
+					return nil
+				}
+				payload, err := w.Read(moved.Place())
+				if err != nil {
+					t.Error(err)
+				}
+				return []*Entry{{Kind: 1, Seq: needed.Seq, Payload: payload, Hold: true, Owner: needed}}
+			}
+			letGo := 0
+			w.o.Stored = func(all []*Entry) { // and delivered at once
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				for _, e := range all {
+					switch {
+					case e == needed:
+						letGo++
+					case e.Owner == needed:
+						w.Release(moved.Place())
+						moved = e
+					default:
+						w.Release(e.Place())
+						letGo++
+					}
+				}
+			}
+			w.Start()
+			w.Append(needed)
+			size := int(capacity / 400)
+			for n := 1; n < 1200; n += 40 { // three times the disk
+				w.await(t, "stored", func() bool { return letGo >= n })
+				for range 40 {
+					w.Append(&Entry{Kind: 1, Payload: make([]byte, size), Hold: true})
+				}
+			}
+			w.await(t, "stored", func() bool { return letGo == 1201 })
+			w.mu.Lock()
+			if moved == needed {
+				t.Error("nothing was moved")
+			}
+			if len(w.trouble) > 0 {
+				t.Errorf("told %v", w.trouble)
+			}
+			w.mu.Unlock()
+			w.close(t)
+			next := open(t, dir)
+			if next.found[needed.Seq] != "needed" {
+				t.Error("what is needed is not found again")
+			}
+			if info, err := os.Stat(spare(dir)); err != nil || info.Size() != 0 {
+				t.Errorf("there is no spare file for the next time: %v", err)
+			}
+		})
 	}
 }

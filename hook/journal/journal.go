@@ -44,6 +44,11 @@ type Options struct {
 	// runs in the same goroutine.
 	Stored  func([]*Entry)
 	Trouble func(error)
+
+	// Needed is asked on a full disk what is still needed of some segments: it returns
+	// entries that have it once more, with their Seq. Once they are stored their owner
+	// releases what they stand for.
+	Needed func(segments []uint32) []*Entry
 }
 
 // An Entry is a record on its way to the disk. The owner sets the exported
@@ -100,7 +105,8 @@ type Journal struct {
 	refused     error // why the directory is not taken; nil: it is
 	lock        *os.File
 	buf         []byte
-	most        int // bytes written at once: less when the disk has refused more
+	most        int   // bytes written at once: less when the disk has refused more
+	spare       int64 // bytes of the spare file; 0: there is none
 	stateFailed bool
 	looked      time.Time
 
@@ -112,6 +118,7 @@ type Journal struct {
 	queue      []*Entry // not written
 	canceled   int      // of them, about
 	unsynced   []*Entry // written to file, which is not synced yet
+	telling    bool     // Stored is being called
 	seq        uint64
 	segments   []*segment // oldest first; the last one is file's if file is open
 	number     uint32     // of the segment made last

@@ -85,6 +85,7 @@ func (j *Journal) putBack() (lost int, err error) {
 	if err := j.writeStateAnew(); err != nil {
 		return 0, err
 	}
+	j.keepSpare()
 	j.mu.Lock()
 	f, segments := j.file, slices.Clone(j.segments)
 	j.mu.Unlock()

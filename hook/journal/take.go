@@ -94,6 +94,7 @@ func (j *Journal) take() error {
 		j.o.Log.Error("the journal's state is not readable, a new one is made", "dir", j.o.Dir, "error", bad.Error())
 	}
 	j.lock = l
+	j.keepSpare()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.state, j.below = state, max(j.below, state.Below)

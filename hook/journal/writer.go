@@ -97,7 +97,7 @@ func (j *Journal) writeQueue() time.Duration {
 		}
 		j.most = max(j.most/4, leastBatch)
 		j.fail(batch, torn)
-		if !j.remove() { // or there may be room now
+		if !j.remove() && !(noRoom(err) && j.rescue()) { // or there may be room now
 			j.setTrouble(err)
 			continue
 		}
@@ -114,7 +114,7 @@ func (j *Journal) writeBatch(batch []*Entry, size int) (torn bool, err error) {
 	f := j.file
 	j.mu.Unlock()
 	if f == nil {
-		if f, err = j.create(); err != nil {
+		if f, err = j.create(false); err != nil {
 			return false, err
 		}
 	}
@@ -164,16 +164,22 @@ func (j *Journal) busy(since *time.Time, yes bool) {
 	}
 }
 
-// create begins a segment.
-func (j *Journal) create() (*os.File, error) {
+// create begins a segment, in the spare file where the disk is full.
+func (j *Journal) create(inSpare bool) (*os.File, error) {
 	var salt [4]byte
 	rand.Read(salt[:])
 	j.mu.Lock()
 	j.number++
 	s := &segment{number: j.number, salt: binary.LittleEndian.Uint32(salt[:]), size: headerSize}
 	j.mu.Unlock()
-	path := name(j.o.Dir, s.number)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	path, flags := name(j.o.Dir, s.number), os.O_RDWR|os.O_CREATE|os.O_TRUNC
+	if inSpare {
+		if err := j.takeSpare(path); err != nil {
+			return nil, err
+		}
+		flags = os.O_RDWR | os.O_CREATE // its room stays
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -204,12 +210,13 @@ func (j *Journal) roll() {
 	}
 }
 
-// awaitSync waits until the syncer is through with the file, or gave it up.
+// awaitSync waits until the syncer is through with the file and has told so, or gave
+// the file up.
 func (j *Journal) awaitSync() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.rolling = true
-	for len(j.unsynced) > 0 {
+	for len(j.unsynced) > 0 || j.telling {
 		wake(j.wakeS)
 		j.mu.Unlock()
 		<-j.synced
@@ -264,6 +271,11 @@ func (j *Journal) fail(batch []*Entry, torn bool) {
 // remove deletes the oldest segments as long as nothing in them is held, also
 // where the records that say so are not written yet: then they are about nothing.
 func (j *Journal) remove() (any bool) {
+	defer func() {
+		if any {
+			j.keepSpare()
+		}
+	}()
 	for {
 		j.mu.Lock()
 		if len(j.segments) == 0 || j.segments[0].held > 0 || len(j.segments) == 1 && j.file != nil {
@@ -351,11 +363,15 @@ func (j *Journal) commit() bool {
 		j.dropCopyLocked(e)
 	}
 	rolling, behind := j.rolling, j.behind
+	j.telling = true
 	j.mu.Unlock()
 	if !behind {
 		j.setTrouble(nil)
 	}
 	j.o.Stored(stored)
+	j.mu.Lock()
+	j.telling = false
+	j.mu.Unlock()
 	wake(j.synced)
 	if !rolling {
 		timer := time.NewTimer(commitEvery - time.Since(begun))

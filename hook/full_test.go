@@ -1,0 +1,54 @@
+package hook
+
+import (
+	"strings"
+	"testing"
+)
+
+// What a full disk's journal asks for is what is neither delivered nor ended; a begin
+// that ends while it is moved stays ended after a kill.
+func TestNeededOnFullDisk(t *testing.T) {
+	srv := newLedger(t, nil)
+	dir := t.TempDir()
+	e := durable(t, dir, Options{Rules: rulesOf(all(srv.URL))})
+	stays, goes := e.Client(), e.Client()
+	for i, c := range []*Client{stays, goes} {
+		if err := c.Ask(t.Context(), event(OnConnect, uint64(i+1), "")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.mu.Lock()
+	j := e.journal
+	e.mu.Unlock()
+	if !settles(func() bool { return len(e.needed(j, []uint32{1})) == 2 }) {
+		t.Fatal("the begins are not stored")
+	}
+	moved := e.needed(j, []uint32{1})
+	goes.Tell(event(OnClose, 2, ""))
+	if !settles(func() bool { return len(e.needed(j, []uint32{1})) == 1 }) {
+		t.Fatal("the end is not stored")
+	}
+	for _, entry := range moved { // behind what says that one is over
+		j.Append(entry)
+	}
+	if !settles(func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		b := moved[0].Owner.(move).begin
+		if b.over {
+			b = moved[1].Owner.(move).begin
+		}
+		return b.place == moved[0].Place() || b.place == moved[1].Place()
+	}) {
+		t.Fatal("what is needed was not moved")
+	}
+	quiet(t, e)
+	dir = killed(t, dir)
+	n := len(srv.seen())
+	next := durable(t, dir, Options{Rules: rulesOf(all(srv.URL))})
+	settles(func() bool { next.mu.Lock(); defer next.mu.Unlock(); return next.pending == 0 })
+	closeNow(t, next)
+	if got := srv.seen()[n:]; len(got) != 1 || !strings.Contains(got[0].body, `"client_id":1,`) || !strings.Contains(got[0].body, "server_restart") {
+		t.Errorf("told after the restart: %v", got)
+	}
+}
