@@ -289,8 +289,12 @@ func (e *Engine) neededOf(segment uint32) (all []old) {
 }
 
 // trouble is what the journal calls when the disk fails, and when that is over.
-func (e *Engine) trouble(err error) {
+func (e *Engine) trouble(j *journal.Journal, err error) {
 	e.mu.Lock()
+	if e.journal != j { // given back: Close tells what is lost
+		e.mu.Unlock()
+		return
+	}
 	e.untrusted = err != nil
 	waiting := e.loose.Len()
 	if e.untrusted {

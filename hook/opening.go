@@ -91,7 +91,7 @@ func (e *Engine) open(o opening) error {
 			found = nil
 		},
 		Stored:  func(entries []*journal.Entry) { e.stored(j, entries) },
-		Trouble: e.trouble,
+		Trouble: func(err error) { e.trouble(j, err) },
 		Needed:  func(segments []uint32) []*journal.Entry { return e.needed(j, segments) },
 	})
 	if err == nil {
@@ -165,7 +165,7 @@ func (e *Engine) giveBackLocked() {
 		return
 	}
 	j, given := e.journal, make(chan struct{})
-	e.journal, e.giving, e.resumed, e.taken = nil, given, false, false
+	e.journal, e.giving, e.resumed, e.taken, e.untrusted = nil, given, false, false, false
 	go func() { // Close and open wait for it
 		ctx, cancel := context.WithTimeout(context.Background(), closeJournal)
 		defer cancel()

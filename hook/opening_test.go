@@ -149,3 +149,44 @@ func TestSwitchedOnUnderLoad(t *testing.T) {
 	os.RemoveAll(dir)
 	closeWithin(t, e, 0)
 }
+
+// What a journal says of its disk is forgotten with it, and what it says after it
+// was given back is not heard: the next one is trusted.
+func TestGivenBackByAFailingDisk(t *testing.T) {
+	var down atomic.Bool
+	down.Store(true)
+	srv := newLedger(t, func(w http.ResponseWriter, _ call) {
+		if down.Load() {
+			w.WriteHeader(503)
+		}
+		fmt.Fprint(w, "0")
+	})
+	dir := t.TempDir()
+	e := durable(t, dir, Options{Rules: rulesOf(all(srv.URL))})
+	e.Client().Tell(event(OnStop, 1, "s"))
+	quiet(t, e)
+	dir = killed(t, dir)
+	closeWithin(t, e, 0)
+	e = openEngine(t, Options{Rules: off})
+	e.ResumeJournal(dir)
+	e.mu.Lock()
+	j := e.journal
+	e.mu.Unlock()
+	if _, err := e.FirstID(7); err != nil {
+		t.Fatal(err)
+	}
+	trusts := func() bool { e.mu.Lock(); defer e.mu.Unlock(); return !e.untrusted }
+	if e.trouble(j, os.ErrInvalid); trusts() {
+		t.Error("a disk that fails is trusted")
+	}
+	down.Store(false)
+	if !settles(func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.journal == nil && e.giving == nil }) {
+		t.Fatal("it is not given back")
+	}
+	if !trusts() {
+		t.Error("what the journal said is not forgotten")
+	}
+	if e.trouble(j, os.ErrInvalid); !trusts() {
+		t.Error("a journal that was given back is heard")
+	}
+}
