@@ -34,6 +34,7 @@ type notice struct {
 	begin *begin // that it ends; nil: none
 	await endKey // whose gates wait for it; zero: as usual
 	made  made   // of an end whose rules are gone: how the begin was
+	told  int    // URLs that an earlier run has told of it
 }
 
 // tell queues a notice. It never blocks.
@@ -72,7 +73,7 @@ func (e *Engine) queueLocked(n notice) {
 		ep := e.endpointLocked(t.key)
 		rec := told{
 			At: time.Now(), ID: n.id, Action: n.ev.Action, Client: n.ev.ClientID, Stream: stream, URL: url, Body: n.body,
-			Made: how, Parts: uint64(len(n.urls)),
+			Made: how, Parts: uint64(len(n.urls) + n.told),
 		}
 		f := new(fresh)
 		if ends {

@@ -60,7 +60,7 @@ type told struct {
 	URL    string
 	Closes uint64 // the begin that is ended by it, once it is told to all; 0: none
 	Made   made
-	Parts  uint64 // to so many URLs the same is told; 0: by an earlier version, this is the last
+	Parts  uint64 // to so many URLs the same is told, by earlier runs too; 0: by an earlier version, this is the last
 	Body   []byte
 }
 

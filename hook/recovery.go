@@ -240,7 +240,7 @@ func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool))
 		missing++
 		e.queueLocked(notice{
 			ev: &ev, id: endID(fb.ID), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString),
-			urls: urls, rules: rules, begin: b, made: fb.Made, await: await(ev.Action, ev.ClientID, ev.streamKey()),
+			urls: urls, rules: rules, begin: b, made: fb.Made, told: len(f.parts[fb.seq]), await: await(ev.Action, ev.ClientID, ev.streamKey()),
 		})
 	}
 	for _, ep := range e.endpoints {

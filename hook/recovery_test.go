@@ -266,3 +266,44 @@ func TestDamagedEndOfOneURL(t *testing.T) {
 		}
 	}
 }
+
+// Nor do records that are lost at two starts.
+func TestEndLostTwice(t *testing.T) {
+	urls := []string{"http://127.0.0.1:1/a", "http://127.0.0.1:1/b", "http://127.0.0.1:1/c"}
+	rules := &Rules{Enabled: true, OnUnpublish: urls}
+	dir := t.TempDir()
+	lose := func(e *Engine, number int, urls ...string) { // a crash, in which these records of a file are damaged
+		quiet(t, e)
+		dir = killed(t, dir)
+		closeWithin(t, e, 0)
+		file := fmt.Sprintf("%s/%010d.journal", dir, number)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, url := range urls {
+			b[bytes.LastIndex(b, []byte(url))] ^= 1
+		}
+		os.WriteFile(file, b, 0o600)
+	}
+	e := durable(t, dir, Options{Rules: rulesOf(rules)})
+	c := e.Client()
+	if err := c.Ask(t.Context(), event(OnPublish, 1, "s")); err != nil {
+		t.Fatal(err)
+	}
+	quiet(t, e)
+	c.Tell(event(OnUnpublish, 1, "s"))
+	lose(e, 1, urls[1], urls[2])
+	lose(durable(t, dir, Options{Rules: rulesOf(rules)}), 2, urls[2])
+	var book logBook
+	e = durable(t, dir, Options{Rules: rulesOf(rules), Log: book.logger()})
+	if len(book.lines("not_delivered=2", "missing_ends=1")) != 1 {
+		t.Errorf("the last URL is forgotten: %s", &book)
+	}
+	lose(e, 3)
+	var last logBook
+	durable(t, dir, Options{Rules: rulesOf(rules), Log: last.logger()})
+	if len(last.lines("not_delivered=3", "missing_ends=0")) != 1 {
+		t.Errorf("all are told, once: %s", &last)
+	}
+}
