@@ -309,7 +309,7 @@ func (j *Journal) Wasteful() (number uint32, yes bool) {
 }
 
 // Close writes what is queued and gives the directory up. When ctx ends before,
-// it leaves the disk to itself.
+// it leaves the disk to itself: the directory is given up once that has answered.
 func (j *Journal) Close(ctx context.Context) error {
 	j.mu.Lock()
 	if j.closing {
@@ -320,7 +320,11 @@ func (j *Journal) Close(ctx context.Context) error {
 	close(j.quit)
 	j.mu.Unlock()
 	done := make(chan struct{})
-	go func() { j.done.Wait(); close(done) }()
+	go func() {
+		j.done.Wait()
+		j.giveUp()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -328,12 +332,6 @@ func (j *Journal) Close(ctx context.Context) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.watch != nil {
-		j.watch.Stop()
-	}
-	if j.lock != nil {
-		j.lock.Close()
-	}
 	lost := 0
 	for _, e := range j.queue {
 		if e.state != canceled {
@@ -344,6 +342,18 @@ func (j *Journal) Close(ctx context.Context) error {
 		return fmt.Errorf("%d records could not be written to %s", lost, filepath.Clean(j.o.Dir))
 	}
 	return nil
+}
+
+// giveUp lets another have the directory, once both goroutines are gone.
+func (j *Journal) giveUp() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.watch != nil {
+		j.watch.Stop()
+	}
+	if j.lock != nil {
+		j.lock.Close()
+	}
 }
 
 // watched looks whether the disk answers, as long as something waits.

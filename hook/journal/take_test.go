@@ -85,3 +85,32 @@ func TestUnreadableState(t *testing.T) {
 		t.Errorf("%d lines: %s", n, w.log.String())
 	}
 }
+
+// A disk that answers only after Close has lost its patience does not keep the
+// directory from being taken again.
+func TestCloseOfSlowDisk(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir)
+	answer := make(chan struct{})
+	w.flush = func(f *os.File) error { <-answer; return fdatasync(f) }
+	w.Start()
+	w.Append(&Entry{Kind: 1, Payload: []byte("x"), Hold: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	take := func() error {
+		j, err := Open(Options{Dir: dir, Replay: func() func(Record) { return func(Record) {} }, Taken: func() {}})
+		if err != nil {
+			return err
+		}
+		j.Start()
+		return j.Close(t.Context())
+	}
+	if err := take(); !errors.Is(err, ErrInUse) {
+		t.Errorf("while the disk writes: %v", err)
+	}
+	close(answer)
+	w.await(t, "given up", func() bool { return take() == nil })
+}
