@@ -27,10 +27,12 @@ func spare(dir string) string { return filepath.Join(dir, spareName) }
 // Without one the journal works all the same: see rescue.
 func (j *Journal) keepSpare() {
 	path := spare(j.o.Dir)
-	if info, err := os.Stat(path); j.spare > 0 && err == nil && info.Size() == 0 {
+	j.spare = 0
+	var file unix.Stat_t
+	if unix.Stat(path, &file) == nil && file.Size == 0 && file.Blocks*512 >= minSpare {
+		j.spare = file.Blocks * 512 // also that of the last run
 		return
 	}
-	j.spare = 0
 	var disk unix.Statfs_t
 	if unix.Statfs(j.o.Dir, &disk) != nil {
 		return
