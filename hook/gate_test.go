@@ -303,6 +303,7 @@ func TestHK18Goroutines(t *testing.T) {
 		h := func(w http.ResponseWriter, r *http.Request, c call) { pause(r, time.Hour) }
 		rules := all("http://h/")
 		bubble(t, Options{Rules: rulesOf(rules)}, h, func(t *testing.T, e *Engine) {
+			synctest.Wait() // what begins has begun
 			before, want := inBubble(), rules.Timeout
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -317,7 +318,7 @@ func TestHK18Goroutines(t *testing.T) {
 				t.Errorf("%v after %v", err, took)
 			}
 			synctest.Wait()
-			if n := inBubble(); n != before || n == 0 {
+			if n := inBubble(); n > before || n == 0 {
 				t.Errorf("%d goroutines, %d before", n, before)
 			}
 		})
