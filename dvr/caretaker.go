@@ -148,17 +148,17 @@ func (r *Recorder) mendLater(u unmended) {
 }
 
 // promise keeps a file from the lookout while its recording completes it.
-func (r *Recorder) promise(c claim) {
+func (r *Recorder) promise(path string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.promised[filepath.Join(c.dir, c.name())] = true
+	r.promised[path] = true
 }
 
 // release ends that.
-func (r *Recorder) release(c claim) {
+func (r *Recorder) release(path string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.promised, filepath.Join(c.dir, c.name()))
+	delete(r.promised, path)
 }
 
 func (u *unmended) path() string { return filepath.Join(u.pattern.dir, u.name) }
@@ -185,9 +185,7 @@ func (r *Recorder) mendAgain() {
 		case err != nil && u.known != nil:
 			r.mendLater(u)
 		default:
-			r.mu.Lock()
-			delete(r.promised, u.path())
-			r.mu.Unlock()
+			r.release(u.path())
 			if err != nil && !errors.Is(err, errLocked) {
 				r.doubt(u.pattern.dir) // the lookout says what is wrong, and tries again
 			}

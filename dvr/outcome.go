@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -242,11 +243,12 @@ func (r *recording) end() {
 	var to place
 	var err error
 	r.recorder.own(f.claim)
-	r.recorder.promise(f.claim)
+	promised := filepath.Join(f.claim.dir, f.claim.name())
+	r.recorder.promise(promised)
 	later := false
 	defer func() {
 		if !later {
-			r.recorder.release(f.claim)
+			r.recorder.release(promised)
 		}
 	}()
 	r.recorder.turnover(f.claim.dir, func() { to, err = f.complete(who, heard) })

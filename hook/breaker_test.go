@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// Notices that hang say nothing of gates that are answered.
-func TestNoticesHangGatesDoNot(t *testing.T) {
-	var up atomic.Bool
-	var heard atomic.Int32
-	h := func(w http.ResponseWriter, r *http.Request, c call) {
-		if c.Action == OnClose && !up.Load() {
+// hangs is an endpoint that does not answer one kind of event until it is up; it
+// counts what it has heard of ends.
+func hangs(a Action, up *atomic.Bool, heard *atomic.Int32) func(http.ResponseWriter, *http.Request, call) {
+	return func(w http.ResponseWriter, r *http.Request, c call) {
+		if c.Action == a && !up.Load() {
 			pause(r, time.Minute)
 			return
 		}
@@ -25,6 +24,13 @@ func TestNoticesHangGatesDoNot(t *testing.T) {
 		}
 		io.WriteString(w, "0")
 	}
+}
+
+// Notices that hang say nothing of gates that are answered.
+func TestNoticesHangGatesDoNot(t *testing.T) {
+	var up atomic.Bool
+	var heard atomic.Int32
+	h := hangs(OnClose, &up, &heard)
 	bubble(t, Options{Rules: rulesOf(all("http://h/"))}, h, func(t *testing.T, e *Engine) {
 		for i := range uint64(4 * breakerFails) {
 			e.Client().Tell(event(OnClose, i, ""))
@@ -51,16 +57,7 @@ func TestNoticesHangGatesDoNot(t *testing.T) {
 func TestGatesHangNoticesDoNot(t *testing.T) {
 	var up atomic.Bool
 	var heard atomic.Int32
-	h := func(w http.ResponseWriter, r *http.Request, c call) {
-		if c.Action == OnPlay && !up.Load() {
-			pause(r, time.Minute)
-			return
-		}
-		if c.Action == OnClose {
-			heard.Add(1)
-		}
-		io.WriteString(w, "0")
-	}
+	h := hangs(OnPlay, &up, &heard)
 	rules := all("http://h/")
 	rules.Timeout = 2 * time.Second
 	bubble(t, Options{Rules: rulesOf(rules)}, h, func(t *testing.T, e *Engine) {

@@ -50,27 +50,34 @@ func TestResumedByItsOwn(t *testing.T) {
 	}
 }
 
-// A journal that was resumed is given back when all is told, for another server to
-// take, and taken again when a reload switches hooks on.
-func TestGivenBack(t *testing.T) {
-	var down atomic.Bool
+// waits gives the journal of a server that was killed while its endpoint was down,
+// with one notice for that.
+func waits(t *testing.T, config string) (srv *ledger, down *atomic.Bool, journal string) {
+	down = new(atomic.Bool)
 	down.Store(true)
-	srv := newLedger(t, func(w http.ResponseWriter, _ call) {
+	srv = newLedger(t, func(w http.ResponseWriter, _ call) {
 		if down.Load() {
 			w.WriteHeader(503)
 		}
 		fmt.Fprint(w, "0")
 	})
 	dir := t.TempDir()
-	e := durable(t, dir, Options{Config: "/a", Rules: rulesOf(all(srv.URL))})
+	e := durable(t, dir, Options{Config: config, Rules: rulesOf(all(srv.URL))})
 	e.Client().Tell(event(OnStop, 1, "s"))
 	quiet(t, e)
-	dir = killed(t, dir)
+	journal = killed(t, dir)
 	closeWithin(t, e, 0)
+	return srv, down, journal
+}
+
+// A journal that was resumed is given back when all is told, for another server to
+// take, and taken again when a reload switches hooks on.
+func TestGivenBack(t *testing.T) {
+	srv, down, dir := waits(t, "/a")
 	var book logBook
 	var now atomic.Pointer[Rules]
 	now.Store(&Rules{})
-	e = openEngine(t, Options{Config: "/a", Rules: func(string) (*Rules, bool) { return now.Load(), true }, Log: book.logger()})
+	e := openEngine(t, Options{Config: "/a", Rules: func(string) (*Rules, bool) { return now.Load(), true }, Log: book.logger()})
 	e.ResumeJournal(dir)
 	if first, err := e.FirstID(7); err != nil || first < 7 {
 		t.Errorf("first id %d, %v", first, err)
@@ -153,21 +160,8 @@ func TestSwitchedOnUnderLoad(t *testing.T) {
 // What a journal says of its disk is forgotten with it, and what it says after it
 // was given back is not heard: the next one is trusted.
 func TestGivenBackByAFailingDisk(t *testing.T) {
-	var down atomic.Bool
-	down.Store(true)
-	srv := newLedger(t, func(w http.ResponseWriter, _ call) {
-		if down.Load() {
-			w.WriteHeader(503)
-		}
-		fmt.Fprint(w, "0")
-	})
-	dir := t.TempDir()
-	e := durable(t, dir, Options{Rules: rulesOf(all(srv.URL))})
-	e.Client().Tell(event(OnStop, 1, "s"))
-	quiet(t, e)
-	dir = killed(t, dir)
-	closeWithin(t, e, 0)
-	e = openEngine(t, Options{Rules: off})
+	_, down, dir := waits(t, "")
+	e := openEngine(t, Options{Rules: off})
 	e.ResumeJournal(dir)
 	e.mu.Lock()
 	j := e.journal
