@@ -89,13 +89,13 @@ ip link set lo up
 make run >run.log 2>&1 &
 make=$!
 tries=0
-until grep -q 'listening for RTMP' run.log; do
+until grep -q 'ffplay rtmp://127.0.0.1:1935/live/livestream' run.log; do # the last line srs greets with
 	tries=$((tries+1)); [ $tries -lt 2400 ] || { cat run.log; exit 3; }
 	kill -0 $make || { cat run.log; exit 4; }
 	sleep 0.1
 done
-grep -q 'ffplay rtmp://127.0.0.1:1935/live/livestream' run.log
 line=$(sed -n 's/^ *\(ffmpeg .*\)$/\1/p' run.log | head -1)
+[ -n "$line" ] || { cat run.log; exit 6; }
 echo "publish: $line"
 timeout -s INT 8 $line >publish.log 2>&1 </dev/null &
 ffmpeg -v error -nostdin -i rtmp://127.0.0.1:1935/live/livestream -t 2 -c copy -f framemd5 played.txt || { cat run.log publish.log; exit 5; }
