@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"srs/hook"
@@ -12,8 +13,7 @@ import (
 // Bounds of what is done beside the recordings.
 const (
 	careEvery   = time.Second
-	markHold    = time.Second // a mark stays behind its on_dvr, until that is in the journal
-	maxUnmended = 10_000      // files that wait for their next try, likewise marks; the others wait for the next start
+	maxUnmended = 10_000 // files that wait for their next try, likewise marks; the others wait for the next start
 )
 
 // Start begins what is done beside the recordings, until Close: files that a
@@ -38,7 +38,7 @@ func (r *Recorder) care() {
 		case <-r.closing:
 			return
 		case now := <-tick.C:
-			r.unmark(now.Add(-markHold))
+			r.unmark(now)
 			if now.Sub(mended) >= retryAfter {
 				mended = now
 				r.mendAgain()
@@ -54,8 +54,9 @@ func (r *Recorder) care() {
 }
 
 // Settle removes what stays behind for the time in which announcements may get
-// lost. It is called when on_dvr of all files is delivered or in the journal. A
-// disk that hangs is not waited for: the next start announces its files again.
+// lost. It is called when on_dvr of all files is delivered or in the journal, as far
+// as it comes to that; the next start announces the others again. It does not wait
+// for a disk that hangs either.
 func (r *Recorder) Settle() {
 	enough := time.NewTimer(closeGrace)
 	defer enough.Stop()
@@ -68,62 +69,93 @@ func (r *Recorder) Settle() {
 	}
 }
 
-// unmark removes marks set before a time.
-func (r *Recorder) unmark(before time.Time) (under []<-chan struct{}) {
-	due := func(m pendingMark) (string, bool) { return m.claim.dir, !m.at.After(before) }
+// A pendingMark is a mark whose file has been announced.
+type pendingMark struct {
+	file  markFile
+	kept  *atomic.Bool // on_dvr survives a crash
+	clean func() error // what else is to be done then, or nil
+	next  time.Time    // not to be tried before
+}
+
+// unmark removes the marks that are not needed any more.
+func (r *Recorder) unmark(now time.Time) (under []<-chan struct{}) {
+	due := func(m pendingMark) (string, bool) { return m.file.dir, m.kept.Load() && !m.next.After(now) }
 	return each(r, unmarking, &r.marks, due, func(m pendingMark, _ func()) {
 		var err error
-		r.disk(m.claim.dir, func() { err = m.claim.unmark() })
-		if ignore(err, fs.ErrNotExist) == nil || !r.unmarkLater(pendingMark{m.claim, time.Now().Add(retryAfter - markHold)}) {
-			r.disown(m.claim)
+		r.disk(m.file.dir, func() {
+			if m.clean != nil {
+				if err = m.clean(); err != nil && !gone(err) {
+					return
+				}
+				m.clean = nil
+			}
+			err = m.file.remove()
+		})
+		switch {
+		case ignore(err, fs.ErrNotExist) == nil:
+			r.disown(&m.file)
+		default:
+			m.next = time.Now().Add(retryAfter)
+			r.unmarkLater(m)
 		}
 	})
 }
 
-// unmarkLater has a mark removed some time later, if not too many wait for that.
-func (r *Recorder) unmarkLater(m pendingMark) bool {
+// unmarkLater has a mark removed when that may be. Too many stay until the next
+// start, which announces their files once more; and of many some are not locked.
+func (r *Recorder) unmarkLater(m pendingMark) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.marks) >= maxUnmended {
-		return false
+	if len(r.marks) >= maxLocked {
+		m.file.unlock()
 	}
-	r.marks = append(r.marks, m)
-	return true
+	if len(r.marks) < maxUnmended {
+		r.marks = append(r.marks, m)
+	} else {
+		delete(r.owned, m.file.path())
+	}
 }
 
-// A markName is where a mark is.
-type markName struct{ dir, name string }
-
-// own notes that a claim's mark is this process's: it sees to the announcement,
-// and nobody else who finds the mark. It says whether that is new.
-func (r *Recorder) own(c claim) (fresh bool) {
+// own notes that a mark is this process's: it sees to the announcement, and nobody
+// else who finds the mark. It says whether that is new.
+func (r *Recorder) own(a *markFile) (fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	name := markName{c.dir, c.name()}
-	fresh = !r.owned[name]
-	r.owned[name] = true
+	path := a.path()
+	fresh = !r.owned[path]
+	r.owned[path] = true
 	return fresh
 }
 
-func (r *Recorder) disown(c claim) {
+func (r *Recorder) disown(a *markFile) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.owned, markName{c.dir, c.name()})
+	delete(r.owned, a.path())
 }
 
-// announce tells of a file, and has its mark removed some time later.
-func (r *Recorder) announce(c claim, ev hook.Event) {
-	r.Tell(ev)
-	r.mu.Lock() // also where nobody is told any more: there may be a mark of before
-	defer r.mu.Unlock()
-	r.owned[markName{c.dir, c.name()}] = true
-	r.marks = append(r.marks, pendingMark{c, time.Now()})
+// leave lets others see to a mark.
+func (r *Recorder) leave(a *markFile) {
+	a.unlock()
+	r.disown(a)
 }
 
-// A pendingMark is a mark whose file has been announced.
-type pendingMark struct {
-	claim claim
-	at    time.Time
+// drop takes away the mark of what is not to be announced.
+func (r *Recorder) drop(a *markFile) {
+	if a.name == "" {
+		return
+	}
+	r.disk(a.dir, func() { a.remove() })
+	r.leave(a)
+}
+
+// announce tells of a file, and has its mark removed when that cannot get lost any
+// more.
+func (r *Recorder) announce(a markFile, ev hook.Event, clean func() error) {
+	kept := new(atomic.Bool)
+	r.Tell(ev, func() { kept.Store(true) })
+	if a.name != "" {
+		r.unmarkLater(pendingMark{file: a, kept: kept, clean: clean})
+	}
 }
 
 // An unmended file is one whose recording could not be completed, or which may be
@@ -178,7 +210,7 @@ func (r *Recorder) mendAgain() {
 	due := func(u unmended) (string, bool) { return u.pattern.dir, !u.due.After(now) }
 	each(r, mending, &r.unmended, due, func(u unmended, alive func()) {
 		u.pattern.alive = alive
-		switch err := r.mend(&u.pattern, u.name, u.known); {
+		switch err := r.mend(&u.pattern, u.name, u.known, nil); {
 		case errors.Is(err, errForeign):
 			u.due = now.Add(restFor)
 			r.mendLater(u)

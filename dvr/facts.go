@@ -2,6 +2,8 @@ package dvr
 
 import (
 	"encoding/json"
+	"net/url"
+	"strings"
 
 	"srs/hook"
 	"srs/rtmp/live"
@@ -34,6 +36,23 @@ func (f facts) owner() string { return ownedBy(f.Vhost) + encode(f.App) + "/" + 
 
 // ownedBy is how all owners of a vhost begin.
 func ownedBy(vhost string) string { return encode(vhost) + "/" }
+
+// owned reads an owner back, false when there is none.
+func owned(owner string) (f facts, ok bool) {
+	parts := strings.Split(owner, "/")
+	if len(parts) != 3 {
+		return f, false
+	}
+	return facts{Vhost: decode(parts[0]), App: decode(parts[1]), Stream: decode(parts[2])}, true
+}
+
+// decode is encode the other way round.
+func decode(text string) string {
+	if plain, err := url.PathUnescape(text); err == nil {
+		return plain
+	}
+	return text
+}
 
 // event is an on_dvr of this publisher.
 func (f facts) event() hook.Event {

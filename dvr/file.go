@@ -59,7 +59,9 @@ type file struct {
 	lost     int         // frames that were appended and never written
 	gaps     int         // times that the disk was slower than the stream
 	skipped  int         // frames, then
-	inode    uint64      // known when it is complete
+	inode    uint64      // known when it ends
+	marked   markFile    // likewise
+	noted    bool        // it is complete, and keeps its note for a while
 	err      error       // the first
 }
 
@@ -120,6 +122,7 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 	if _, err := o.Seek(size, io.SeekStart); err != nil {
 		f.fail(err)
 	}
+	f.fail(c.settle()) // its new name, now that the file says whose it is
 	if err := f.err; err != nil {
 		_, completing := f.complete(who, false)
 		return nil, errors.Join(err, completing)
@@ -264,9 +267,6 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	defer f.crowd.leave()
 	defer f.os.Close()
 	defer unlock(f.os) // a sync of the crowd may keep it open
-	if info, err := f.os.Stat(); err == nil {
-		f.inode = inode(info)
-	}
 	f.own.wait()
 	f.fail(f.own.err)
 	f.flush() // when that has failed before, nothing is left of it
@@ -276,13 +276,12 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.err != nil { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
-	note, marked := "", false
+	note := ""
 	if f.grown() { // else there is nothing to be announced
-		err := f.mark(who, heard).set(f.claim, f.os)
-		if marked = err == nil; !marked && !gone(err) {
-			who.Lost = f.shortfall()
-			note = who.note()
-		}
+		m := f.mark(who, heard)
+		note, f.marked = m.set(f.claim, f.os), m.file
+	} else {
+		f.marked = markFile{}
 	}
 	if err := f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, note); err != nil {
 		return place{}, err
@@ -293,24 +292,53 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	}
 	to, err := f.claim.publish(f.os)
 	if to.name == "" {
-		if marked && gone(err) {
-			f.claim.unmark()
-		}
 		return to, err
 	}
 	f.fail(err)
-	if note != "" {
-		f.fail(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, ""))
-		f.fail(datasync(f.os))
+	if f.noted = note != "" && f.marked.name != ""; !f.noted && note != "" {
+		f.fail(f.clean(f.os))
 	}
 	return to, nil
+}
+
+// clean takes the note out of a complete file.
+func (f *file) clean(o *os.File) error {
+	return errors.Join(f.metadata.Complete(o, metadataAt, &f.sum, f.size, ""), datasync(o))
+}
+
+// cleanAt does so later, nil where there is none.
+func (f *file) cleanAt(to place) func() error {
+	if !f.noted {
+		return nil
+	}
+	return func() error {
+		return f.claim.within(func(root *os.Root) error {
+			o, err := openRegular(root, to.name)
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			if info, err := o.Stat(); err != nil || isOther(info, f.inode) {
+				return err
+			}
+			return f.clean(o)
+		})
+	}
+}
+
+// ends prepares the mark, before complete.
+func (f *file) ends() {
+	if info, err := f.os.Stat(); err == nil {
+		f.inode = inode(info)
+	}
+	f.marked = f.claim.newMark(f.inode)
 }
 
 // mark is what is to be announced.
 func (f *file) mark(who facts, heard bool) mark {
 	return mark{
-		facts: who, Inode: f.inode, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall(),
-		heard: heard, frames: f.sum.Frames - f.continued,
+		facts: who, Duration: f.sum.Duration(), Size: f.size, Error: f.shortfall(),
+		file: f.marked, inode: f.inode, heard: heard, frames: f.sum.Frames - f.continued,
 	}
 }
 

@@ -105,11 +105,17 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 	k := r.keptOf(p)
 	var oldest []found
 	total, others, known := int64(0), 0, make(map[identity]bool)
-	err = p.walk([]string{""}, func(f found) error {
+	unheard := map[uint64]bool{} // inodes
+	err = p.walk(func(f found) error {
 		select {
 		case <-r.closing:
 			return errStopped
 		default:
+		}
+		if f.isMark() {
+			_, number, _, _ := cutMark(f.name + f.suffix)
+			unheard[number] = true
+			return nil
 		}
 		id := identity{f.inode, f.size, f.at.UnixNano()}
 		mine, ok := k.mine[id]
@@ -154,7 +160,7 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 			k.short = false
 			return stuck
 		}
-		if _, err := root.Lstat(f.name + done); err == nil {
+		if unheard[f.inode] {
 			continue // not announced yet
 		}
 		if err := root.Remove(f.name); err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
-	"net/url"
 	"os"
 	"path"
 	"regexp"
@@ -71,10 +70,7 @@ func (p *pattern) publisher(name string) facts {
 		if i >= len(values) {
 			break
 		}
-		value, err := url.PathUnescape(values[i])
-		if err != nil {
-			value = values[i]
-		}
+		value := decode(values[i])
 		switch group {
 		case "vvhost":
 			who.Vhost = value
@@ -98,6 +94,9 @@ type found struct {
 	at     time.Time // of the last change
 	inode  uint64
 }
+
+// isMark says whether it is the mark of a recording of that name.
+func (f found) isMark() bool { return strings.HasSuffix(f.suffix, done) }
 
 // entries gives the regular files below the directory to a function, folder by
 // folder, until that returns an error. What cannot be looked into is passed over,
@@ -128,27 +127,31 @@ func (p *pattern) entries(visit func(name string, d fs.DirEntry) error, blind fu
 	})
 }
 
-// file gives the name of a recording whose file, with a suffix, this may be.
-func (p *pattern) file(name, suffix string) (string, bool) {
-	base, ok := strings.CutSuffix(name, ".flv"+suffix)
-	return base + ".flv", ok && p.name.MatchString(base+".flv")
+// file gives the name of the recording that a file of some name is, will be, or is
+// the mark of, and what stands behind that.
+func (p *pattern) file(name string) (base, suffix string, ok bool) {
+	base = name
+	if marked, _, _, is := cutMark(name); is {
+		base = marked
+	} else if left, is := strings.CutSuffix(name, tmp); is {
+		base = left
+	}
+	return base, name[len(base):], p.name.MatchString(base)
 }
 
-// walk gives the regular files of a pattern whose suffix is one of these to a
-// function, folder by folder, until that returns an error. What cannot be looked
-// into is passed over.
-func (p *pattern) walk(suffixes []string, visit func(found) error) error {
+// walk gives the complete recordings of a pattern, and marks, to a function, folder
+// by folder, until that returns an error. What cannot be looked into is passed over.
+func (p *pattern) walk(visit func(found) error) error {
 	err := p.entries(func(name string, d fs.DirEntry) error {
-		for _, suffix := range suffixes {
-			if base, ok := p.file(name, suffix); ok {
-				info, err := d.Info()
-				if err != nil {
-					return nil
-				}
-				return visit(found{name: base, suffix: suffix, size: info.Size(), at: info.ModTime(), inode: inode(info)})
-			}
+		base, suffix, ok := p.file(name)
+		if !ok || suffix == tmp {
+			return nil
 		}
-		return nil
+		info, err := d.Info()
+		if err != nil {
+			return nil
+		}
+		return visit(found{name: base, suffix: suffix, size: info.Size(), at: info.ModTime(), inode: inode(info)})
 	}, func(string, error) {})
 	return ignore(err, fs.ErrNotExist)
 }
@@ -186,28 +189,23 @@ func (p *pattern) leftovers(last found, stop <-chan struct{}, blind func(name st
 			return errStopped
 		default:
 		}
-		if !ours {
-			_, ours = p.file(name, "")
+		base, suffix, ok := p.file(name)
+		ours = ours || ok
+		if !ok || suffix == "" {
+			return nil
 		}
-		for _, suffix := range []string{tmp, done} {
-			base, ok := p.file(name, suffix)
-			if !ok {
-				continue
+		info, err := d.Info()
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				blind(name, err)
 			}
-			ours = true
-			info, err := d.Info()
-			if err != nil {
-				if !errors.Is(err, fs.ErrNotExist) {
-					blind(name, err)
-				}
-				return nil
-			}
-			if f := (found{name: base, suffix: suffix, at: info.ModTime()}); inTurn(last, f) < 0 {
-				list = append(list, f)
-			}
-			if len(list) >= 2*maxLeftovers {
-				oldest()
-			}
+			return nil
+		}
+		if f := (found{name: base, suffix: suffix, at: info.ModTime()}); inTurn(last, f) < 0 {
+			list = append(list, f)
+		}
+		if len(list) >= 2*maxLeftovers {
+			oldest()
 		}
 		return nil
 	}, blind)

@@ -101,8 +101,9 @@ func TestMarkThatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir+"/rec/live/x.flv", "complete")
-		write(t, dir+"/rec/live/x.flv"+done, `{"client_id":7,"vhost":"v","stream":"x"}`)
-		chmod(t, dir+"/rec/live/x.flv"+done, 0)
+		mark := markOf(t, dir+"/rec/live/x.flv")
+		write(t, mark, `{"client_id":7,"vhost":"v","stream":"x"}`)
+		chmod(t, mark, 0)
 		s := again(t, dir)
 		s.run()
 		time.Sleep(5 * lookEvery)
@@ -110,7 +111,7 @@ func TestMarkThatCannotBeRead(t *testing.T) {
 		if strings.Count(s.log(), "\n") != 1 || !strings.Contains(s.log(), "a finished recording is not announced yet") || len(s.events()) != 0 {
 			t.Errorf("%+v\n%s", s.events(), s.log())
 		}
-		chmod(t, dir+"/rec/live/x.flv"+done, 0o600)
+		chmod(t, mark, 0o600)
 		time.Sleep(lookEvery + careEvery)
 		synctest.Wait()
 		if ev := s.only(); ev.ClientID != 7 || ev.File != "rec/live/x.flv" {

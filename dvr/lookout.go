@@ -153,6 +153,8 @@ type look struct {
 
 	// Of the present search.
 	pattern pattern
+	marks   map[string][]string // of those that have been found, by recording
+	later   []found             // marks of recordings that are to be completed first
 	failed  map[string]string
 	undone  bool // there is something to be done
 	again   bool // and the next look may do it
@@ -175,9 +177,20 @@ func (t *look) through(s *search) verdict {
 		var some bool
 		list, more, some, err = t.pattern.leftovers(last, t.recorder.closing, t.blind)
 		ours = ours || some
+		t.marks, t.later = map[string][]string{}, nil
+		for _, f := range list {
+			if f.isMark() {
+				t.marks[f.name] = append(t.marks[f.name], f.name+f.suffix)
+			}
+		}
 		for _, last = range list {
 			if !t.see(last) {
 				return undone
+			}
+		}
+		for _, f := range t.later {
+			if _, waits := t.recorder.announceAgain(&t.pattern, f.name, f.name+f.suffix); waits {
+				t.undone, t.again = true, true
 			}
 		}
 	}
@@ -208,15 +221,20 @@ func (t *look) see(f found) bool {
 		return false
 	default:
 	}
-	if f.suffix == done {
-		switch err := p.openable(f.name + done); {
-		case err != nil && passing(err) && !gone(err):
-			if t.fails(f.name+done, err) {
-				r.Log.Error("a finished recording is not announced yet, its mark cannot be read", "path", p.root+f.name+done, "uid", os.Getuid(),
+	if f.isMark() {
+		name := f.name + f.suffix
+		if err := p.openable(name); err != nil && passing(err) && !gone(err) {
+			if t.fails(name, err) {
+				r.Log.Error("a finished recording is not announced yet, its mark cannot be read", "path", p.root+name, "uid", os.Getuid(),
 					"error", err.Error(), "retry", retryOf(err))
 			}
-		case r.announceAgain(p, f.name):
+			return true
+		}
+		switch told, waits := r.announceAgain(p, f.name, name); {
+		case told:
 			t.done++
+		case waits:
+			t.later = append(t.later, f)
 		}
 		return true
 	}
@@ -225,7 +243,7 @@ func (t *look) see(f found) bool {
 		return true
 	}
 	file := p.root + f.name + tmp
-	switch err := r.mend(p, f.name, nil); {
+	switch err := r.mend(p, f.name, nil, t.marks[f.name]); {
 	case err == nil:
 		t.done++
 	case errors.Is(err, errStopped):

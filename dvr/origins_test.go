@@ -18,6 +18,7 @@ func remembering(t *testing.T, dir, template string) *site {
 		t.Fatal(err)
 	}
 	s.cwd, s.Recorder.Cwd, s.origins.file = dir, dir, dir+"/state/recordings"
+	kill(dir)
 	return s
 }
 
@@ -29,9 +30,7 @@ func TestOrigins(t *testing.T) {
 		s := remembering(t, dir, "rec/[app]/[stream].flv")
 		leftover := left(t, s, "x", key(0), inter(40)) // and the place is remembered
 		write(t, dir+"/rec/live/y.flv.tmp", leftover)
-		if err := os.Remove(dir + "/rec/live/x.flv.done"); err != nil { // it has been announced
-			t.Fatal(err)
-		}
+		s.Settle() // it has been announced
 
 		s = remembering(t, dir, "other/[stream].flv")
 		s.run()

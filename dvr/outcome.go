@@ -81,6 +81,9 @@ func (r *recording) open(at uint32) bool {
 		}
 	})
 	if err != nil {
+		if s.Plan == planAppend {
+			r.recorder.doubt(dir) // one that was to be continued may be left
+		}
 		if r.trouble.waits.since.IsZero() {
 			r.trouble.waits = loss{since: r.now, path: want.path()}
 		}
@@ -242,7 +245,9 @@ func (r *recording) end() {
 	heard := r.recorder.heard(who.Vhost)
 	var to place
 	var err error
-	r.recorder.own(f.claim)
+	f.ends()
+	its := f.marked
+	r.recorder.own(&its)
 	promised := filepath.Join(f.claim.dir, f.claim.name())
 	r.recorder.promise(promised)
 	later := false
@@ -252,8 +257,8 @@ func (r *recording) end() {
 		}
 	}()
 	r.recorder.turnover(f.claim.dir, func() { to, err = f.complete(who, heard) })
-	if to.name == "" || !f.grown() {
-		defer r.recorder.disown(f.claim)
+	if f.marked.name == "" {
+		r.recorder.disown(&its)
 	}
 	if all := errors.Join(err, f.err); all != nil && (gone(all) || !lasting(all)) {
 		r.recorder.doubt(f.claim.dir) // the file may be back with its disk
@@ -291,8 +296,9 @@ func (r *recording) end() {
 			key = "added"
 		}
 		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, key, f.sum.Frames-f.continued)
-		r.recorder.announce(f.claim, m.event(r.recorder.Cwd, to))
+		r.recorder.announce(f.marked, m.event(r.recorder.Cwd, to), f.cleanAt(to))
 	case f.sum.Frames == 0 || gone(err):
+		r.recorder.drop(&f.marked)
 		unsaid(f.sum.Frames - f.continued)
 	default: // it has everything but its name, and the next one may do better
 		r.trouble.retryAt = time.Time{}
@@ -316,7 +322,7 @@ func (r *recording) unrecorded() {
 	ev := factsOf(r.turn.publisher).event()
 	ev.Cwd, ev.File = r.recorder.Cwd, lost.path
 	ev.Error = framesLost(r.trouble.last, lost.frames)
-	r.recorder.Tell(ev)
+	r.recorder.Tell(ev, func() {})
 	r.trouble = trouble{}
 }
 

@@ -57,8 +57,8 @@ const (
 
 // Options are what a Recorder needs. Conf and Tell must be set.
 type Options struct {
-	Conf func() *conf.Config // the configuration in force; asked once per publish
-	Tell func(hook.Event)    // takes on_dvr; must not block
+	Conf func() *conf.Config              // the configuration in force; asked once per publish
+	Tell func(on hook.Event, kept func()) // takes on_dvr, and says when that survives a crash; must not block
 	Log  *slog.Logger
 	Cwd  string           // where relative paths begin, and "cwd" of on_dvr
 	Now  func() time.Time // wall clock, for names only
@@ -90,7 +90,7 @@ type Recorder struct {
 	byName   map[string]*recording    // those that further publishes may enter, by turn.name
 	active   int                      // recordings that run
 	marks    []pendingMark            // oldest first
-	owned    map[markName]bool        // marks of this process
+	owned    map[string]bool          // paths of marks of this process
 	kept     map[[2]string]*kept      // what the janitor knows, by vhost and directory; each has one goroutine
 	unmended []unmended
 	promised map[string]bool     // paths of those of unmended, or tried just now; true: it is known what they are
@@ -110,7 +110,7 @@ func New(o Options) *Recorder {
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		slots: make(map[string]chan struct{}), syncs: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
-		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[markName]bool), kept: make(map[[2]string]*kept),
+		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[string]bool), kept: make(map[[2]string]*kept),
 		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())

@@ -116,15 +116,18 @@ type site struct {
 	cwd  string
 	conf atomic.Pointer[conf.Config]
 
-	mu      sync.Mutex
-	heard   []hook.Event
-	logged  bytes.Buffer
-	publish uint64
+	mu        sync.Mutex
+	heard     []hook.Event
+	forgetful bool // nothing of what is told survives a crash
+	logged    bytes.Buffer
+	publish   uint64
 }
 
 // newSite makes one whose vhost "v" records to template.
 func newSite(t *testing.T, template string, change ...func(*conf.DVR)) *site {
 	s := &site{t: t, cwd: t.TempDir()}
+	sites.Store(s, true)
+	t.Cleanup(func() { sites.Delete(s) })
 	dvr := conf.DVR{Enabled: true, Plan: "session", Apply: []string{"all"}, Path: template, WaitKeyframe: true, Sync: testSync}
 	for _, c := range change {
 		c(&dvr)
@@ -164,9 +167,12 @@ func (w lockedWriter) Write(b []byte) (int, error) {
 }
 
 // tell takes on_dvr; the file must be there already, with what the event says.
-func (s *site) tell(ev hook.Event) {
+func (s *site) tell(ev hook.Event, kept func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.forgetful {
+		kept()
+	}
 	s.heard = append(s.heard, ev)
 	path := ev.File
 	if !filepath.IsAbs(path) {
@@ -366,7 +372,7 @@ func TestOnDVR(t *testing.T) {
 			Action: hook.OnDVR, ClientID: 1, IP: "127.0.0.1", Vhost: "v", App: "live", Stream: "livestream",
 			TcURL: "rtmp://h/live", Param: "?k=v",
 			Cwd: s.cwd, File: "./objs/html/live/livestream." + thirdMillis + ".flv",
-			Duration: 120 * time.Millisecond, Size: s.only().Size,
+			Duration: 120 * time.Millisecond, Size: s.only().Size, ID: s.only().ID,
 		}
 		if got := s.only(); got != want {
 			t.Errorf("event %+v\n want %+v", got, want)

@@ -89,17 +89,14 @@ func (r *Recorder) repairing(dir string) {
 // left alone: files of this server are locked then, and others, known by their
 // metadata, or by having none yet, have to be at rest. Killed meanwhile, it is done
 // again.
-func (r *Recorder) mend(p *pattern, name string, known *mark) error {
+// Marks are the names of marks that may be its own.
+func (r *Recorder) mend(p *pattern, name string, known *mark, marks []string) error {
 	c := claim{dir: p.dir, want: place{p.root, name}}
 	var rep *flv.Report
 	var to place
 	var m mark
 	var err error
-	fresh := r.own(c)
-	r.disk(p.dir, func() { rep, m, to, err = r.repair(c, p, known) })
-	if fresh && to.name == "" {
-		r.disown(c)
-	}
+	r.disk(p.dir, func() { rep, m, to, err = r.repair(c, p, known, marks) })
 	log := r.Log.With("vhost", m.Vhost, "app", m.App, "stream", m.Stream)
 	switch {
 	case known != nil && errors.Is(err, fs.ErrNotExist):
@@ -108,6 +105,7 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 		return err // the caller says so, or has
 	case to.name == "":
 		log.Info("nothing was in the leftover, removed", "path", p.root+name+tmp)
+		r.drop(&m.file)
 		if known != nil && known.frames > 0 {
 			r.lost(c, *known, errNothing)
 		}
@@ -117,7 +115,7 @@ func (r *Recorder) mend(p *pattern, name string, known *mark) error {
 		log = log.With("reason", m.Error)
 	}
 	log.Info("recording repaired", "path", to.path(), "duration", rep.Duration(), "size", rep.Size, "frames", rep.Frames, "cut", m.cut)
-	r.announce(c, m.event(r.Cwd, to))
+	r.announce(m.file, m.event(r.Cwd, to), nil)
 	return nil
 }
 
@@ -129,7 +127,7 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 	var gone bool
 	var to place
 	r.disk(p.dir, func() {
-		if gone = c.gone(m.Inode); gone {
+		if gone = c.gone(m.inode); gone {
 			to = c.completed(m)
 		}
 	})
@@ -139,7 +137,7 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 	case to.name != "":
 		m.Recovered = true
 		r.Log.Info("recording was completed by hand", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path(), "duration", m.Duration, "size", m.Size)
-		r.announce(c, m.event(r.Cwd, to))
+		r.announce(m.file, m.event(r.Cwd, to), nil)
 		return nil
 	}
 	r.lost(c, m, errGone)
@@ -149,18 +147,18 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 // lost tells of a recording that is never to be complete.
 func (r *Recorder) lost(c claim, m mark, why error) {
 	r.Log.Error("recording lost", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", c.path()+tmp, "frames", m.frames, "error", why.Error())
-	r.disk(c.dir, c.unmarkStale)
+	r.drop(&m.file)
 	ev := m.facts.event()
 	ev.Cwd, ev.File = r.Cwd, c.path()
 	if ev.Error = framesLost(why.Error(), m.frames); m.Error != "" {
 		ev.Error += "; " + m.Error
 	}
-	r.Tell(ev)
+	r.Tell(ev, func() {})
 }
 
 // repair is mend on the disk. It cuts off what stands behind the last whole tag; in
 // the middle of a file only when that is this server's.
-func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m mark, to place, err error) {
+func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep *flv.Report, m mark, to place, err error) {
 	root, err := os.OpenRoot(c.dir)
 	if err != nil {
 		return nil, m, place{}, err
@@ -175,7 +173,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 	switch {
 	case err != nil:
 		return nil, m, place{}, err
-	case known != nil && isOther(info, known.Inode):
+	case known != nil && isOther(info, known.inode):
 		return nil, m, place{}, &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
 	case known == nil && young(f, info):
 		return nil, m, place{}, errForeign // one that begins just now is not to find it locked
@@ -203,6 +201,17 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		more, err = rep.GoesOn(from)
 	}
 	cut := info.Size() - rep.Size
+	var stale []markFile
+	if known != nil {
+		m = *known
+	} else if err == nil || err == io.EOF || err == io.ErrUnexpectedEOF {
+		m, stale = r.whose(c, p, root, rep, info, marks)
+	}
+	defer func() {
+		if known == nil && to.name == "" {
+			r.leave(&m.file)
+		}
+	}()
 	switch {
 	case err == nil && more > 0 && rep.Frames == 0:
 		return rep, m, place{}, fmt.Errorf("damaged behind byte %d (%w) with no frame before, and goes on at byte %d", rep.Size, rep.Damage, more)
@@ -210,27 +219,12 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		return rep, m, place{}, fmt.Errorf("damaged behind byte %d (%w), and goes on at byte %d: srs dvr repair --cut FILE cuts off these %d bytes",
 			rep.Size, rep.Damage, more, cut)
 	case err == io.EOF, err == io.ErrUnexpectedEOF, err == nil && rep.Frames == 0:
-		c.unmark()
 		return rep, m, place{}, c.remove(f)
 	case err != nil:
 		return rep, m, place{}, err
 	}
-	marked, ok := readMark(root, c.name()+done)
-	ok = ok && marked.Stream != ""
-	switch {
-	case known != nil:
-		m = *known
-	case ok:
-		m = marked
-	default:
-		who, ok := noted(rep.Note)
-		if !ok {
-			who = p.publisher(c.name())
-		}
-		m.facts = who
-	}
 	m.Recovered, m.Duration, m.Size, m.heard = true, rep.Duration(), rep.Size, r.heard(m.Vhost)
-	m.Inode, m.cut = inode(info), cut
+	m.inode, m.cut = inode(info), cut
 	if more > 0 {
 		if m.Error = cmp.Or(m.Error, m.Lost); m.Error != "" {
 			m.Error += "; "
@@ -238,13 +232,25 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark) (rep *flv.Report, m 
 		m.Error += fmt.Sprintf("damaged at byte %d: %d bytes cut off", rep.Size, cut)
 	}
 	note := "" // as in file.complete
-	if !ok {   // else the mark is whole, and to write it again could cost it
-		if err := m.set(c, f); err != nil && !gone(err) {
-			who := m.facts
-			who.Lost = cmp.Or(m.Error, who.Lost)
-			note = who.note()
+	if !m.file.whole {
+		if m.file.name != "" {
+			stale = append(stale, m.file)
+		}
+		next := c.newMark(m.inode)
+		r.own(&next)
+		m.file = next
+		if note = m.set(c, f); m.file.name == "" {
+			r.disown(&next)
 		}
 	}
+	defer func() {
+		for _, s := range stale {
+			if m.file.name != "" {
+				s.remove()
+			}
+			r.leave(&s)
+		}
+	}()
 	if err := errors.Join(rep.Repair(f, note), datasync(f)); err != nil {
 		return rep, m, place{}, err
 	}
@@ -259,31 +265,117 @@ func young(f *os.File, info os.FileInfo) bool {
 	return time.Since(info.ModTime()) < restFor && !flv.Ours(f, info.Size())
 }
 
-// announceAgain tells of a complete file whose mark is still there: its on_dvr
-// may have got lost with the server. It says whether it is one.
-func (r *Recorder) announceAgain(p *pattern, name string) bool {
+// whose finds out whose a leftover is, and its own mark, if it was about to be
+// complete. It gives the marks that say nothing, too: they are of no use when it has
+// another.
+func (r *Recorder) whose(c claim, p *pattern, root *os.Root, rep *flv.Report, info os.FileInfo, marks []string) (m mark, empty []markFile) {
+	for _, name := range marks {
+		its := markFile{dir: c.dir, name: name}
+		if _, number, _, _ := cutMark(name); number != inode(info) || !r.own(&its) {
+			continue
+		}
+		found, err := readMark(root, c.dir, name)
+		switch {
+		case err != nil:
+			r.disown(&its)
+		case !found.file.whole:
+			empty = append(empty, found.file)
+		case found.Size == rep.Size && !m.file.whole:
+			m = found
+		default: // of a publish before, that has been continued
+			r.leave(&found.file)
+		}
+	}
+	if !m.file.whole {
+		m.facts = p.whoseFile(c.name(), rep.Note, rep.Owner())
+	}
+	return m, empty
+}
+
+// whoseFile says so of a file without a mark: as its note does, or its owner, or its name.
+func (p *pattern) whoseFile(name, note, owner string) facts {
+	if who, ok := noted(note); ok {
+		return who
+	}
+	if who, ok := owned(owner); ok {
+		return who
+	}
+	return p.publisher(name)
+}
+
+// announceAgain tells of a complete file whose mark is still there: its on_dvr may
+// have got lost with the server. It says whether it is one, or whether it waits: the
+// file is to be completed first, or another server sees to it.
+func (r *Recorder) announceAgain(p *pattern, name, markName string) (told, waits bool) {
 	c := claim{dir: p.dir, want: place{p.root, name}}
-	if !r.own(c) {
-		return false
+	its := markFile{dir: p.dir, name: markName}
+	if !r.own(&its) {
+		return false, false
 	}
 	var m mark
 	var to place
-	r.disk(p.dir, func() { m, to = c.marked() })
+	var err error
+	r.disk(p.dir, func() { m, to, waits, err = p.marked(c, markName) })
 	switch {
 	case to.name != "":
-		if m.Stream == "" { // a power cut took what was in the mark
-			m.facts = p.publisher(name)
-		}
 		m.Recovered = true
 		if r.heard(m.Vhost) {
 			r.Log.Info("recording announced again", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path())
 		}
-		r.announce(c, m.event(r.Cwd, to))
-	default:
-		r.disk(p.dir, c.unmarkStale)
-		r.disown(c)
+		r.announce(m.file, m.event(r.Cwd, to), nil)
+		return true, false
+	case waits || err != nil:
+		m.file.unlock()
+		r.disown(&its)
+		return false, waits || !gone(err)
 	}
-	return to.name != ""
+	r.drop(&m.file) // of no file any more
+	return false, false
+}
+
+// marked gives a mark and the place of its complete recording. There is no place
+// when the recording is gone, and none yet when it waits for its name.
+func (p *pattern) marked(c claim, name string) (m mark, to place, waits bool, err error) {
+	root, err := os.OpenRoot(c.dir)
+	if err != nil {
+		return m, place{}, false, err
+	}
+	defer root.Close()
+	if m, err = readMark(root, c.dir, name); err != nil {
+		return m, place{}, false, err
+	}
+	var size int64
+	if to, size = c.numbered(root, m.inode); to.name == "" {
+		info, err := root.Lstat(c.name() + tmp)
+		return m, place{}, err == nil && !isOther(info, m.inode), nil
+	}
+	if m.file.whole && m.Size == size {
+		return m, to, false, nil
+	}
+	// A power cut or a full disk took what was in the mark, or the file has been
+	// continued since.
+	m.Size = size
+	if !m.file.whole {
+		m.facts = p.publisher(to.name)
+	}
+	f, err := openRegular(root, to.name)
+	if err != nil {
+		return m, to, false, nil
+	}
+	defer f.Close()
+	told, ours := flv.Tell(f, size)
+	m.Duration = told.Duration
+	if !m.file.whole {
+		m.facts = p.whoseFile(to.name, told.Note, told.Owner)
+	}
+	if ours && told.Note != "" {
+		from := &paced{from: f, alive: p.alive}
+		if rep, err := flv.Scan(from); err == nil {
+			m.Duration = rep.Duration()
+			rep.Repair(f, "")
+		}
+	}
+	return m, to, false, nil
 }
 
 // paced is a reader that takes its time, so that repairing leaves the disk to

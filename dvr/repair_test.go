@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +43,20 @@ func rest(t *testing.T, paths ...string) {
 	}
 }
 
+// sites are those that again may have to kill.
+var sites sync.Map
+
+// markOf gives the path of a mark for a file that is there.
+func markOf(t *testing.T, path string) string {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	its := claim{want: place{"", filepath.Base(path)}}.newMark(inode(info))
+	return filepath.Join(filepath.Dir(path), its.name)
+}
+
 // again is a server that starts on the directory of one that was killed.
 func again(t *testing.T, dir string, change ...func(*conf.DVR)) *site {
 	s := newSite(t, "rec/[app]/[stream].flv", change...)
@@ -49,7 +64,18 @@ func again(t *testing.T, dir string, change ...func(*conf.DVR)) *site {
 		t.Fatal(err)
 	}
 	s.cwd, s.Recorder.Cwd = dir, dir
+	kill(dir)
 	return s
+}
+
+// kill ends the servers on a directory, as far as others are concerned.
+func kill(dir string) {
+	sites.Range(func(s, _ any) bool {
+		if s := s.(*site); s.cwd == dir {
+			s.killed()
+		}
+		return true
+	})
 }
 
 // TestRepair: what a killed server has left is whole a moment after the next
@@ -128,7 +154,7 @@ func TestRepairForeign(t *testing.T) {
 		synctest.Wait()
 		ev := s.only()
 		want := hook.Event{Action: hook.OnDVR, Vhost: "v", App: "a/b", Stream: ".x", Cwd: dir, File: "rec/a/b/%2Ex.flv",
-			Duration: 80 * time.Millisecond, Size: ev.Size, Recovered: true}
+			Duration: 80 * time.Millisecond, Size: ev.Size, Recovered: true, ID: ev.ID}
 		if ev != want {
 			t.Errorf("%+v, want %+v", ev, want)
 		}
@@ -185,29 +211,34 @@ func TestMarks(t *testing.T) {
 		write(t, dir+"/rec/live/x.flv.tmp", whole)
 		s.run()
 		synctest.Wait()
-		mark, err := os.ReadFile(dir + "/rec/live/x.flv" + done)
+		marks, err := filepath.Glob(dir + "/rec/live/x.flv.*" + done)
+		if err != nil || len(marks) != 1 {
+			t.Fatal(marks, err)
+		}
+		mark, err := os.ReadFile(marks[0])
 		if err != nil {
 			t.Fatal(err)
 		}
+		first := s.only().ID
 		time.Sleep(3 * time.Second) // of the bubble
 		synctest.Wait()
-		if _, err := os.Stat(dir + "/rec/live/x.flv" + done); err == nil {
+		if _, err := os.Stat(marks[0]); err == nil {
 			t.Error("the mark stays")
 		}
 		for name, text := range map[string]string{"with its mark": string(mark), "with a mark that a power cut has emptied": ""} {
-			write(t, dir+"/rec/live/x.flv"+done, text)
+			write(t, marks[0], text)
 			n := again(t, dir)
 			n.run()
 			synctest.Wait()
 			ev := n.only()
-			if ev.File != "rec/live/x.flv" || !ev.Recovered || ev.Stream != "x" || text != "" && (ev.ClientID != 1 || ev.Duration != 80*time.Millisecond) {
+			if ev.File != "rec/live/x.flv" || !ev.Recovered || ev.Stream != "x" || ev.App != "live" || ev.Duration != 80*time.Millisecond || ev.ID != first || ev.ID == "" || text != "" && ev.ClientID != 1 {
 				t.Errorf("%s: %+v", name, ev)
 			}
 			n.Settle()
 		}
 		// Killed when the mark was made and nothing was in it yet.
 		write(t, dir+"/rec/live/y.flv.tmp", whole)
-		write(t, dir+"/rec/live/y.flv"+done, "")
+		write(t, strings.Replace(markOf(t, dir+"/rec/live/y.flv.tmp"), ".tmp", "", 1), "")
 		early := again(t, dir)
 		early.run()
 		synctest.Wait()
@@ -219,7 +250,7 @@ func TestMarks(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Without the file there is nothing to announce.
-		write(t, dir+"/rec/live/x.flv"+done, string(mark))
+		write(t, marks[0], string(mark))
 		if err := os.Rename(dir+"/rec/live/x.flv", dir+"/taken.flv"); err != nil {
 			t.Fatal(err)
 		}
@@ -382,7 +413,7 @@ func TestMarkThatNobodyHears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir+"/rec/live/x.flv", "complete")
-		write(t, dir+"/rec/live/x.flv"+done, "")
+		write(t, markOf(t, dir+"/rec/live/x.flv"), "")
 		n := again(t, dir)
 		n.Conf().Vhosts[2].Hooks.OnDVR = nil
 		n.run()

@@ -60,7 +60,7 @@ func create(dir string, want place) (c claim, f *os.File, err error) {
 
 func createOnce(dir string, want place) (claim, *os.File, error) {
 	c := claim{dir: dir, want: want}
-	if len(dir)+len("/")+len(want.numbered(maxNumbers).name)+len(done) >= unix.PathMax { // who is told of it could not open it
+	if len(dir)+len("/")+len(want.numbered(maxNumbers).name)+markRoom >= unix.PathMax { // who is told of it could not open it
 		return c, nil, &fs.PathError{Op: "create", Path: want.path(), Err: unix.ENAMETOOLONG}
 	}
 	if err := os.MkdirAll(dir, 0o775); err != nil {
@@ -102,7 +102,8 @@ const maxTaken = 1 << 10
 
 // reopen takes the newest complete recording of a name that is ours, to be
 // continued: the file is the claim's, and called ".tmp" again when take has looked
-// at it and returns true. Without such a file there is none.
+// at it and returns true, though that is not durable yet (settle). Without such a
+// file there is none.
 func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.File, error) {
 	c := claim{dir: dir, want: want}
 	root, err := os.OpenRoot(dir)
@@ -121,9 +122,7 @@ func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.
 	folder, err := root.Open(path.Dir(c.name()))
 	if err == nil {
 		defer folder.Close()
-		if err = renameNew(root, folder, c.name(), c.name()+tmp); err == nil {
-			err = folder.Sync()
-		}
+		err = renameNew(root, folder, c.name(), c.name()+tmp)
 	}
 	if err != nil {
 		return c, nil, errors.Join(ignore(err, fs.ErrExist), f.Close())
@@ -224,6 +223,17 @@ func (c claim) anchor() error {
 				return err
 			}
 		}
+	})
+}
+
+// settle makes the names in the claim's folder durable.
+func (c claim) settle() error {
+	return c.within(func(root *os.Root) error {
+		folder, err := root.Open(path.Dir(c.name()))
+		if err != nil {
+			return err
+		}
+		return errors.Join(folder.Sync(), folder.Close())
 	})
 }
 

@@ -23,14 +23,8 @@ type Resumed struct {
 
 // Owner says whose a file is, as NewFileMetadata was told; empty: nobody's.
 func Owner(f io.ReaderAt, size int64) string {
-	body := ourMetadata(f, size)
-	if body == nil {
-		return ""
-	}
-	properties, _ := ParseMetadata(body)
-	from, _ := amf0.ECMAArray(properties).Get(recordedFrom)
-	owner, _ := from.(string)
-	return owner
+	told, _ := Tell(f, size)
+	return told.Owner
 }
 
 // Ours reports whether a file begins as this server's do, complete or not.

@@ -146,7 +146,7 @@ func TestDropEverywhere(t *testing.T) {
 	c.Tell(event(OnUnpublish, 1, "s")) // behind the notice
 	for i := range 3 {
 		e.Client().Tell(event(OnClose, uint64(2+i), "")) // one under way, two in the lane
-		e.TellFile(event(OnDVR, 3, "s"))
+		e.TellFile(event(OnDVR, 3, "s"), func() {})
 	}
 	e.mu.Lock()
 	for e.dropOldestLooseLocked() {
@@ -244,7 +244,7 @@ func TestStorm(t *testing.T) {
 					c.Tell(ev)
 				}
 				cancel()
-				e.TellFile(event(OnDVR, uint64(i), ev.Stream))
+				e.TellFile(event(OnDVR, uint64(i), ev.Stream), func() {})
 			}
 		})
 	}

@@ -185,6 +185,7 @@ func (e *Engine) itemStoredLocked(it *item, p journal.Place) {
 		e.journal.Release(p)
 		return
 	}
+	e.keptLocked(f)
 	e.tightenLocked(it)
 	it.place, it.stored = p, true
 	if e.kept+int(it.size) > maxKept {

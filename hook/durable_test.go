@@ -121,7 +121,7 @@ func TestRestart(t *testing.T) {
 	for id := range uint64(20) {
 		lifecycle(t, e, id, fmt.Sprint("s", id)).end(id, fmt.Sprint("s", id))
 	}
-	e.TellFile(event(OnDVR, 1, "s1"))
+	e.TellFile(event(OnDVR, 1, "s1"), func() {})
 	first := e.serverID
 	if err := closeWithin(t, e, 5*time.Second); err != nil {
 		t.Fatal(err)
@@ -311,7 +311,7 @@ func TestClean(t *testing.T) {
 	r.OnDVR = []string{"http://127.0.0.1:1/"}
 	e := durable(t, dir, Options{ServerID: "sid", Rules: rulesOf(r)})
 	lifecycle(t, e, 1, "long")
-	e.TellFile(event(OnDVR, 1, "never told"))
+	e.TellFile(event(OnDVR, 1, "never told"), func() {})
 	quiet(t, e)
 	pad := strings.Repeat("x", 16<<10)
 	c := e.Client()

@@ -3,6 +3,7 @@ package hook
 import (
 	"container/list"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"hash/maphash"
@@ -143,7 +144,11 @@ func (e *Engine) Client() *Client { return &Client{engine: e} }
 // order; nothing else waits for them, nor they for anything. A file of a vhost
 // that is gone is announced as its last rules said; where those are not known, for
 // it is gone since before the start, a line in the log says that it is not.
-func (e *Engine) TellFile(ev Event) {
+//
+// Kept is called, once, when that survives a crash of the server: each URL has the
+// event, or the journal, or nobody is to hear it. It is not called for what is
+// dropped. It must not block.
+func (e *Engine) TellFile(ev Event, kept func()) {
 	rules, exists := e.rules(ev.Vhost)
 	if !exists {
 		e.mu.Lock()
@@ -152,10 +157,19 @@ func (e *Engine) TellFile(ev Event) {
 		}
 		e.mu.Unlock()
 	}
-	if urls := rules.URLs(ev.Action); len(urls) > 0 {
-		var none *begin
-		e.tell(notice{ev: &ev, id: none.endID(), body: ev.AppendJSON(nil, e.id(), rules.ClientIDString), urls: urls, rules: rules})
+	urls := rules.URLs(ev.Action)
+	if len(urls) == 0 {
+		kept()
+		return
 	}
+	id := ev.ID
+	if id == "" {
+		id = rand.Text()
+	}
+	e.tell(notice{
+		ev: &ev, id: id, body: ev.AppendJSON(nil, e.id(), rules.ClientIDString), urls: urls, rules: rules,
+		keeping: &keeping{parts: len(urls), over: kept},
+	})
 }
 
 // rulesOf returns the rules for calls about a vhost's notices: those in force,

@@ -46,6 +46,8 @@ type Event struct {
 	Reason    string // why it ended, left out when empty
 	Recovered bool   // found by a later start, left out when false
 	Error     string // left out when empty
+
+	ID string // webhook-id of a recording that may have been announced before; empty: it has none yet
 }
 
 // A streamKey names a stream.

@@ -70,7 +70,7 @@ func TestHK25(t *testing.T) {
 		for _, a := range []Action{OnStop, OnUnpublish, OnClose} {
 			c.Tell(event(a, 1, "s"))
 		}
-		e.TellFile(event(OnDVR, 1, "s"))
+		e.TellFile(event(OnDVR, 1, "s"), func() {})
 		closeNow(t, e)
 	}
 	wantCalls(t, srv)

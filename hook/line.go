@@ -77,6 +77,7 @@ type fresh struct {
 	payload []byte
 	entry   *journal.Entry // on its way to the disk; nil: not, or there
 	closes  *begin         // ended once this is stored
+	keeping *keeping       // told once this is stored, or delivered
 	loose   *list.Element  // in Engine.loose; nil once stored
 }
 

@@ -35,6 +35,27 @@ type notice struct {
 	await endKey // whose gates wait for it; zero: as usual
 	made  made   // of an end whose rules are gone: how the begin was
 	told  int    // URLs that an earlier run has told of it
+
+	keeping *keeping // nil: nobody asks
+}
+
+// A keeping waits until the parts of a notice, one for each URL, are kept: in the
+// journal, or delivered. Guarded by Engine.mu.
+type keeping struct {
+	parts int
+	over  func() // called then
+}
+
+// keptLocked notes that a part is.
+func (e *Engine) keptLocked(f *fresh) {
+	if f == nil || f.keeping == nil {
+		return
+	}
+	k := f.keeping
+	f.keeping = nil
+	if k.parts--; k.parts == 0 {
+		k.over()
+	}
 }
 
 // tell queues a notice. It never blocks.
@@ -75,7 +96,7 @@ func (e *Engine) queueLocked(n notice) {
 			At: time.Now(), ID: n.id, Action: n.ev.Action, Client: n.ev.ClientID, Stream: stream, URL: url, Body: n.body,
 			Made: how, Parts: uint64(len(n.urls) + n.told),
 		}
-		f := new(fresh)
+		f := &fresh{keeping: n.keeping}
 		if ends {
 			f.closes, rec.Closes = n.begin, n.begin.seq
 		}
@@ -314,6 +335,9 @@ func (e *Engine) finishLocked(it *item, o Outcome) {
 	default:
 		count.Dropped++
 		ep.tallies[it.action].count(Dropped)
+	}
+	if o != Dropped {
+		e.keptLocked(it.fresh)
 	}
 	ep.drainedLocked(it, o)
 	if it.older != nil {

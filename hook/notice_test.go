@@ -196,7 +196,7 @@ func TestEndsPassHangingNotices(t *testing.T) {
 	}
 	bubble(t, Options{Rules: rulesOf(all("http://h/"))}, h, func(t *testing.T, e *Engine) {
 		for i := range 2 * DefaultWorkers {
-			e.TellFile(event(OnDVR, uint64(i), fmt.Sprint("f", i)))
+			e.TellFile(event(OnDVR, uint64(i), fmt.Sprint("f", i)), func() {})
 		}
 		const crowd = 2 * urgentWorkers
 		for i := range uint64(crowd) {
@@ -292,12 +292,12 @@ func TestTellFile(t *testing.T) {
 		for _, file := range []string{"1", "2", "3"} {
 			ev := event(OnDVR, 7, "a")
 			ev.File = file
-			e.TellFile(ev)
+			e.TellFile(ev, func() {})
 		}
 		synctest.Wait()
 		ev := event(OnDVR, 7, "b")
 		ev.File = "4"
-		e.TellFile(ev)
+		e.TellFile(ev, func() {})
 		synctest.Wait()
 		e.Client().Tell(event(OnUnpublish, 7, "c"))
 		if err := e.Close(t.Context()); err != nil {

@@ -79,7 +79,7 @@ func TestFilesOfAVhostThatIsGone(t *testing.T) {
 	for _, vhost := range []string{"v.example", "old.example", "no.example", "old.example"} {
 		ev := event(OnDVR, 1, "s")
 		ev.Vhost, ev.File = vhost, "./rec/"+vhost+".flv"
-		e.TellFile(ev)
+		e.TellFile(ev, func() {})
 	}
 	for i := range 2 * maxRemoved {
 		e.Removed(strings.Repeat("x", i), nil)
