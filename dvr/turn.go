@@ -104,9 +104,12 @@ func (r *recording) begin(t turn) {
 	r.waitKey, r.shown = t.settings.WaitKeyframe, false
 }
 
-// sameFiles says whether two settings make the same of a stream.
+// sameFiles says whether two settings make the same of a stream. Others say what is
+// recorded at all, how long is waited, and what is kept of it.
 func sameFiles(a, b conf.DVR) bool {
-	a.Apply, b.Apply = nil, nil
+	for _, d := range []*conf.DVR{&a, &b} {
+		d.Apply, d.ReconnectGrace, d.MaxAge, d.MaxSize, d.MinFree = nil, 0, 0, 0, 0
+	}
 	return reflect.DeepEqual(a, b)
 }
 

@@ -143,3 +143,37 @@ func TestReconnectGraceHeaders(t *testing.T) {
 		}
 	})
 }
+
+// TestReconnectGraceReload: a file that waits for its publisher goes on whatever a
+// reload says of what is kept; settings of the file itself begin another one.
+func TestReconnectGraceReload(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*conf.DVR)
+		files  int
+	}{
+		"dvr_apply":           {func(d *conf.DVR) { d.Apply = []string{"live/*"} }, 1},
+		"dvr_reconnect_grace": {func(d *conf.DVR) { d.ReconnectGrace = 5 * time.Second }, 1},
+		"dvr_max_age":         {func(d *conf.DVR) { d.MaxAge = time.Hour }, 1},
+		"dvr_max_size":        {func(d *conf.DVR) { d.MaxSize = 1 << 30 }, 1},
+		"dvr_min_free":        {func(d *conf.DVR) { d.MinFree = 1 }, 1},
+		"dvr_path":            {func(d *conf.DVR) { d.Path = "other/[stream].flv" }, 2},
+		"time_jitter":         {func(d *conf.DVR) { d.TimeJitter = conf.JitterZero }, 2},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.ReconnectGrace = 10 * time.Second })
+			for range 2 {
+				f := s.start("x")
+				f.send(videoHeader, key(0), inter(40))
+				f.unpublish()
+				v := *s.Conf().Vhosts[2]
+				c.change(&v.DVR)
+				s.conf.Store(&conf.Config{Vhosts: []*conf.Vhost{&v, &v, &v}})
+			}
+			time.Sleep(10*time.Second + flushAfter) // of the bubble
+			synctest.Wait()
+			if got := len(s.events()); got != c.files {
+				t.Errorf("%s: %d files, want %d\n%s", name, got, c.files, s.log())
+			}
+		})
+	}
+}
