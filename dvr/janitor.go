@@ -38,6 +38,8 @@ type identity struct {
 	at    int64
 }
 
+func (f found) identity() identity { return identity{f.inode, f.size, f.at.UnixNano()} }
+
 // clean keeps the recordings of each vhost within its limits (dvr_max_age,
 // dvr_max_size, dvr_min_free), from Start to Close.
 func (r *Recorder) clean() {
@@ -117,7 +119,7 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 			unheard[number] = true
 			return nil
 		}
-		id := identity{f.inode, f.size, f.at.UnixNano()}
+		id := f.identity()
 		mine, ok := k.mine[id]
 		if !ok {
 			var err error
@@ -163,10 +165,11 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		if unheard[f.inode] {
 			continue // not announced yet
 		}
-		if err := root.Remove(f.name); err != nil {
-			if stuck == nil { // one that is gone meanwhile, or that goes on, is none
-				stuck = ignore(err, fs.ErrNotExist)
-			}
+		switch removed, err := removeOld(root, f); {
+		case err != nil:
+			stuck = cmp.Or(stuck, err)
+			continue
+		case !removed:
 			continue
 		}
 		total -= f.size
@@ -182,6 +185,34 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 	}
 	k.short = short
 	return stuck
+}
+
+// removeOld removes a complete recording that was found. One that somebody has changed
+// since, or is about to go on in, stays: it is no longer
+// the one that is too old. The lock is the one that reopen takes, so that nobody goes
+// on in it from the look to the end.
+func removeOld(root *os.Root, f found) (removed bool, err error) {
+	file, err := openRegular(root, f.name)
+	switch {
+	case err == nil:
+		defer file.Close()
+		if lock(file) != nil {
+			return false, nil
+		}
+	case gone(err), errors.Is(err, errNotRegular):
+		return false, nil
+	case !errors.Is(err, fs.ErrPermission): // what this server may not write to it does not go on in either
+		return false, err
+	}
+	info, err := root.Lstat(f.name)
+	if err != nil {
+		return false, ignore(err, fs.ErrNotExist)
+	}
+	if (found{size: info.Size(), at: info.ModTime(), inode: inode(info)}).identity() != f.identity() {
+		return false, nil
+	}
+	err = root.Remove(f.name)
+	return err == nil, ignore(err, fs.ErrNotExist)
 }
 
 // keptOf gives what is known of the files of a pattern.

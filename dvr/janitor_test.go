@@ -160,6 +160,112 @@ func TestJanitorLeavesOthers(t *testing.T) {
 	})
 }
 
+// TestJanitorLooksBeforeItRemoves: between the janitor's look at all files and the
+// turn of one that is too old a publish may go on in it (append), or have done so: it
+// stays. Not one byte of it goes while it is recorded to either.
+func TestJanitorLooksBeforeItRemoves(t *testing.T) {
+	for _, ends := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[stream].flv", func(d *conf.DVR) { d.Plan, d.MaxAge = planAppend, time.Hour })
+			for i, stream := range []string{"older", "x"} {
+				f := s.start(stream)
+				f.send(videoHeader, key(0), inter(40))
+				f.unpublish()
+				when := time.Now().Add(time.Duration(i-9) * time.Hour)
+				if err := os.Chtimes(s.cwd+"/rec/"+stream+".flv", when, when); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(time.Minute) // of the bubble
+			s.unmark(time.Now())
+			synctest.Wait()
+			p := newPattern("v", "rec/[stream].flv", s.cwd+"/rec")
+			var f *feed
+			p.alive = func() {
+				if _, err := os.Lstat(p.dir + "/older.flv"); err == nil || f != nil {
+					return
+				}
+				f = s.start("x")
+				f.send(videoHeader, key(0), inter(40))
+				if ends {
+					f.unpublish()
+				} else {
+					time.Sleep(flushAfter)
+					synctest.Wait()
+				}
+			}
+			if err := s.keepWithin(&p, s.Conf().Vhosts[2].DVR, 1<<40, time.Now()); err != nil || f == nil {
+				t.Fatal(err)
+			}
+			if !ends {
+				s.wantFiles("rec/x.flv.tmp")
+				f.unpublish()
+			}
+			s.wantFiles("rec/x.flv")
+			if got := times([]parsed{parse(t, s.cwd+"/rec/x.flv")}); got != "h0 k0 p40 k80 p120" || strings.Count(s.log(), "old recording removed") != 1 {
+				t.Errorf("%s\n%s", got, s.log())
+			}
+		})
+	}
+}
+
+// TestJanitorAndAppend: the two that take a complete file, the one to remove it and
+// the other to go on in it, exclude each other.
+func TestJanitorAndAppend(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	write := func() (f found) {
+		recorded(t, dir+"/x.flv", "v", 1000)
+		p := newPattern("v", "[stream].flv", dir)
+		if err := p.walk(func(one found) error { f = one; return nil }); err != nil || f.name != "x.flv" {
+			t.Fatalf("%+v, %v", f, err)
+		}
+		return f
+	}
+	yes := func(*os.File) bool { return true }
+
+	// The janitor comes first: the other one finds nothing, and no error.
+	f := write()
+	_, o, err := reopen(dir, place{"", "x.flv"}, func(*os.File) bool {
+		removed, err := removeOld(root, f)
+		return removed && err == nil
+	}, yes)
+	if o != nil || err != nil {
+		t.Errorf("a removed file is continued: %v, %v", o, err)
+	}
+	// Another file has got its name meanwhile.
+	_, o, err = reopen(dir, place{"", "x.flv"}, func(*os.File) bool {
+		removed, err := removeOld(root, write())
+		write()
+		return removed && err == nil
+	}, yes)
+	if o != nil || err != nil {
+		t.Errorf("a removed file is continued: %v, %v", o, err)
+	}
+	// The one who goes on comes first.
+	f = write()
+	_, o, err = reopen(dir, place{"", "x.flv"}, yes, func(*os.File) bool {
+		if removed, err := removeOld(root, f); removed || err != nil {
+			t.Errorf("removed while somebody goes on in it: %v, %v", removed, err)
+		}
+		return true
+	})
+	if o == nil || err != nil {
+		t.Fatal(err)
+	}
+	o.Close()
+	if removed, err := removeOld(root, f); removed || err != nil {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	if _, err := os.Lstat(dir + "/x.flv.tmp"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestJanitorFallsShort: room that others take is told of once, as long as that
 // lasts.
 func TestJanitorFallsShort(t *testing.T) {

@@ -116,8 +116,14 @@ func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.
 		return c, nil, err
 	}
 	err = lock(f)
+	if err == nil { // the janitor, who locks it likewise, may have come before
+		err = c.at(root, c.name(), f)
+	}
 	if err != nil || !take(f) {
-		return c, nil, errors.Join(ignore(err, errLocked), f.Close())
+		if gone(err) || errors.Is(err, errLocked) {
+			err = nil
+		}
+		return c, nil, errors.Join(err, f.Close())
 	}
 	folder, err := root.Open(path.Dir(c.name()))
 	if err == nil {
@@ -264,14 +270,17 @@ func (c claim) renamable(root *os.Root) error {
 	return nil
 }
 
-func (c claim) presentIn(root *os.Root, f *os.File) error {
+func (c claim) presentIn(root *os.Root, f *os.File) error { return c.at(root, c.name()+tmp, f) }
+
+// at says whether a name of the claim is f's.
+func (c claim) at(root *os.Root, name string, f *os.File) error {
 	ours, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	there, err := root.Lstat(c.name() + tmp)
+	there, err := root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(ours, there) {
-		err = &fs.PathError{Op: "record", Path: c.path() + tmp, Err: errMoved}
+		err = &fs.PathError{Op: "record", Path: c.want.root + name, Err: errMoved}
 	}
 	return err
 }
