@@ -2,6 +2,7 @@ package dvr
 
 import (
 	"encoding/json"
+	"io/fs"
 	"net/url"
 	"strings"
 
@@ -24,6 +25,8 @@ type facts struct {
 	TcURL    string `json:"tcUrl,omitempty"`
 	Param    string `json:"param,omitempty"`
 	Lost     string `json:"lost,omitempty"` // in a growing file: what is known to lack
+
+	Mode fs.FileMode `json:"mode,omitempty"` // of a file that was continued: the rights it had
 }
 
 func factsOf(p live.Publisher) facts {

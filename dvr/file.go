@@ -114,6 +114,10 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 	}
 	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames}
 	f.metadata.Body = nil
+	if f.claim.hide(o) != nil { // it is another user's
+		who.TcURL, who.Param = "", ""
+	}
+	who.Mode = f.claim.mode
 	for _, p := range res.Metadata.Reset(who.note()) {
 		if _, err := o.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
 			f.fail(err)
@@ -290,13 +294,17 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.claim.made && !f.anchored {
 		f.fail(f.claim.anchor())
 	}
-	to, err := f.claim.publish(f.os)
+	to, err := f.claim.publish(f.os, note == "" || f.marked.name != "") // what is noted then is no secret
 	if to.name == "" {
 		return to, err
 	}
 	f.fail(err)
 	if f.noted = note != "" && f.marked.name != ""; !f.noted && note != "" {
-		f.fail(f.clean(f.os))
+		err := f.clean(f.os)
+		if err == nil {
+			err = f.claim.reveal(f.os)
+		}
+		f.fail(err)
 	}
 	return to, nil
 }

@@ -242,6 +242,7 @@ func (r *recording) end() {
 		return
 	}
 	before, who := f.err, factsOf(r.turn.publisher)
+	who.Mode = f.claim.mode
 	heard := r.recorder.heard(who.Vhost)
 	var to place
 	var err error

@@ -208,7 +208,11 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 		m, stale = r.whose(c, p, root, rep, info, marks)
 	}
 	defer func() {
-		if known == nil && to.name == "" {
+		switch {
+		case to.name != "":
+		case known != nil:
+			known.file = m.file // for the next try
+		default:
 			r.leave(&m.file)
 		}
 	}()
@@ -254,8 +258,11 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 	if err := errors.Join(rep.Repair(f, note), datasync(f)); err != nil {
 		return rep, m, place{}, err
 	}
-	if to, err = c.publish(f); to.name != "" && note != "" {
-		err = errors.Join(err, rep.Repair(f, ""), datasync(f))
+	c.mode = m.Mode
+	if to, err = c.publish(f, ours && note == ""); to.name != "" && note != "" {
+		if err = errors.Join(err, rep.Repair(f, ""), datasync(f)); err == nil && ours {
+			err = c.reveal(f)
+		}
 	}
 	return rep, m, to, err
 }

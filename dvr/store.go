@@ -32,6 +32,8 @@ type claim struct {
 	want   place  // as the template says
 	number int    // which of want's choices it has
 	made   bool   // folders were made for it
+
+	mode fs.FileMode // rights of the file before it was continued; 0: of a new one
 }
 
 func (c claim) name() string { return c.want.numbered(c.number).name }
@@ -84,7 +86,7 @@ func createOnce(dir string, want place) (claim, *os.File, error) {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return c, nil, err
 		}
-		f, err := root.OpenFile(c.name()+tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o664)
+		f, err := root.OpenFile(c.name()+tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, hidden)
 		if errors.Is(err, fs.ErrExist) {
 			continue // another recording's, or left by a killed server
 		}
@@ -285,17 +287,18 @@ func (c claim) at(root *os.Root, name string, f *os.File) error {
 	return err
 }
 
-// publish gives the file its name and makes that durable. An existing file is never replaced, whoever made
+// publish gives the file its name and makes that durable; one that is clean of who has
+// published gets its rights before. An existing file is never replaced, whoever made
 // it and whenever: the next number is taken instead.
-func (c claim) publish(f *os.File) (to place, err error) {
+func (c claim) publish(f *os.File, clean bool) (to place, err error) {
 	err = c.within(func(root *os.Root) error {
-		to, err = c.publishIn(root, f)
+		to, err = c.publishIn(root, f, clean)
 		return err
 	})
 	return to, err
 }
 
-func (c claim) publishIn(root *os.Root, f *os.File) (place, error) {
+func (c claim) publishIn(root *os.Root, f *os.File, clean bool) (place, error) {
 	if err := c.presentIn(root, f); err != nil {
 		return place{}, err
 	}
@@ -304,6 +307,11 @@ func (c claim) publishIn(root *os.Root, f *os.File) (place, error) {
 		return place{}, err
 	}
 	defer folder.Close()
+	if clean {
+		if err := reveal(f, c.mode, folder); err != nil {
+			return place{}, err
+		}
+	}
 	from := c.name() + tmp
 	for number := c.number; number < maxNumbers; number++ {
 		to := c.want.numbered(number)

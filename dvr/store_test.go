@@ -52,7 +52,7 @@ func TestCreateTakesFreeNames(t *testing.T) {
 	}
 	// The name comes into use while the file is recorded.
 	write(t, dir+"/a/x-5.flv", "foreign")
-	to, err := c.publish(f)
+	to, err := c.publish(f, true)
 	if err != nil || to.name != "a/x-6.flv" {
 		t.Fatalf("%q, %v", to.name, err)
 	}
@@ -193,7 +193,7 @@ func TestSwappedTmp(t *testing.T) {
 	if err := c.present(f); !errors.Is(err, errMoved) {
 		t.Error(err)
 	}
-	if _, err := c.publish(f); !errors.Is(err, errMoved) {
+	if _, err := c.publish(f, true); !errors.Is(err, errMoved) {
 		t.Error(err)
 	}
 	if err := c.remove(f); !errors.Is(err, errMoved) {

@@ -220,7 +220,13 @@ func repair(path string, cut bool) (line string, err error) {
 			state += fmt.Sprintf(", %d bytes cut off", cut)
 		}
 	}
-	if strings.HasSuffix(path, tmp) {
+	growing := strings.HasSuffix(path, tmp)
+	if flv.Ours(f, info.Size()) && (growing || rep.Note != "") {
+		if err := dvr.Reveal(f, rep.Note); err != nil {
+			return "", err
+		}
+	}
+	if growing {
 		to, err := rename(path)
 		if err != nil {
 			return "", err

@@ -289,3 +289,43 @@ func TestOtherPrograms(t *testing.T) {
 		}
 	}
 }
+
+// TestRepairRights: a recording of a server that says who has published is its owner's
+// alone to read, and when that is taken out it is as others are; nobody else's rights change.
+func TestRepairRights(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("new", nil, 0o664); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat("new")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := growing(4)
+	foreign := flv.AppendTag(flv.AppendHeader(nil, true, true), flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 1, 0, 0, 0, 0}})
+	const note = `{"client_id":7,"stream":"x","param":"?token=secret","mode":416}`
+	continued := flv.AppendHeader(nil, true, true)
+	continued = flv.AppendTag(continued, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, note, "").Body})
+	continued = flv.AppendTag(continued, flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 1, 0, 0, 0, 0}})
+	for _, c := range []struct {
+		name, to string
+		text     []byte
+		want     os.FileMode
+	}{
+		{"x.flv.tmp", "x.flv", b, info.Mode()},
+		{"named.flv", "named.flv", b, info.Mode()},
+		{"continued.flv.tmp", "continued.flv", continued, 0o640},
+		{"foreign.flv.tmp", "foreign.flv", foreign, 0o600},
+	} {
+		write(t, c.name, c.text)
+		if code, out, diag := run("repair", c.name); code != 0 || !strings.Contains(out, "repaired") && c.want != 0o600 {
+			t.Errorf("%d, %s%s", code, out, diag)
+		}
+		if got, err := os.Stat(c.to); err != nil || got.Mode() != c.want {
+			t.Errorf("%s has the rights %v, %v, want %v", c.to, got.Mode(), err, c.want)
+		}
+		if text, err := os.ReadFile(c.to); err != nil || bytes.Contains(text, []byte("secret")) {
+			t.Errorf("%s says who has published, %v", c.to, err)
+		}
+	}
+}
