@@ -30,7 +30,7 @@ func (r *Recorder) Start() {
 func (r *Recorder) care() {
 	tick := time.NewTicker(careEvery)
 	defer tick.Stop()
-	hung := map[string]bool{}
+	hung := map[string]hang{}
 	mended := time.Now()
 	for looked := mended; ; {
 		spare.fill()
@@ -48,7 +48,7 @@ func (r *Recorder) care() {
 				looked = now
 				r.lookAgain()
 			}
-			r.tellHung(hung)
+			r.tellHung(hung, now)
 		}
 	}
 }

@@ -189,7 +189,7 @@ func TestDV22(t *testing.T) {
 		}
 		time.Sleep(time.Second) // of the bubble
 		synctest.Wait()
-		turns := s.tokens(s.Recorder.files, s.cwd, fileCalls)
+		turns := s.diskOf(s.cwd).files
 		for range fileCalls {
 			turns <- struct{}{} // these are at it, and take long
 		}

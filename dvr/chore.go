@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// hungAfter is how long a chore may give no sign of life until that is said.
-const hungAfter = 30 * time.Second
-
 // A chore is work beside the recordings, for one directory of them. One goroutine
 // does it, one at a time of each kind: a disk that hangs keeps its own chores
 // waiting, and those of no other, and they do not pile up.
@@ -100,29 +97,4 @@ func take[T any](r *Recorder, list *[]T, wanted func(T) bool) (taken []T) {
 		return false
 	})
 	return taken
-}
-
-// tellHung says once of each directory that it does not answer, and once that it
-// does so again.
-func (r *Recorder) tellHung(told map[string]bool) {
-	hung := map[string]chore{}
-	r.mu.Lock()
-	for c, s := range r.chores {
-		if time.Since(s.last()) > hungAfter {
-			hung[c.dir] = c
-		}
-	}
-	r.mu.Unlock()
-	for dir, c := range hung {
-		if !told[dir] {
-			told[dir] = true
-			r.Log.Error("a directory of recordings does not answer; what is to be done there waits for it, others do not", "path", dir, "waits", c.kind, "since", hungAfter.String())
-		}
-	}
-	for dir := range told {
-		if _, still := hung[dir]; !still {
-			delete(told, dir)
-			r.Log.Info("a directory of recordings answers again", "path", dir)
-		}
-	}
 }

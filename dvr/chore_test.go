@@ -120,7 +120,7 @@ func TestHungDiskAnswers(t *testing.T) {
 		s.run()
 		time.Sleep(time.Minute) // of the bubble
 		close(answers)
-		time.Sleep(5 * time.Second)
+		time.Sleep(2 * answersFor)
 		synctest.Wait()
 		if ev := s.only(); ev.File != "rec/y.flv" || strings.Count(s.log(), "does not answer") != 1 || strings.Count(s.log(), "answers again") != 1 {
 			t.Errorf("%+v\n%s", ev, s.log())

@@ -159,7 +159,7 @@ func (r *recording) missHeld() {
 // disk makes a call to the disk of the file. Its error ends the file.
 func (r *recording) disk(call func() error) {
 	var err error
-	r.recorder.disk(r.file.claim.dir, func() { err = call() })
+	r.recorder.write(r.file.claim.dir, func() { err = call() })
 	if err != nil {
 		r.failed(r.pathOfFile(), err, withNext)
 		r.end()

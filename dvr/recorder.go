@@ -18,7 +18,7 @@
 //
 // Which publishes share a file is in turn.go, what goes into which file in
 // recording.go and plan.go, at which time in clock.go, what becomes of it in
-// outcome.go; file.go has the bytes, together.go how they reach the disk, path.go
+// outcome.go; file.go has the bytes, disk.go their way to the kernel, together.go that to the disk, path.go
 // the names, repair.go what becomes of files that a crash has left, lookout.go when
 // they are looked for, leftover.go how, mark.go what keeps an announcement from
 // getting lost, origins.go where former configurations recorded to, and store.go is
@@ -45,8 +45,6 @@ const (
 	maxLag      = 8 << 20                // bytes that a recording may be behind its stream
 	maxLags     = 512 << 20              // that all may be together
 	maxDrain    = 4096                   // frames taken at a time
-	diskCalls   = 16                     // under way at a time, per directory of a template
-	fileCalls   = 2                      // of them, those that complete and open files: a crowd that does so at once waits in line
 	flushAfter  = 480 * time.Millisecond // a byte waits no longer for the kernel, on a machine that has time: 500 ms are promised, and each write costs
 	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
 	retryAfter  = 10 * time.Second       // between tries of a new file
@@ -83,15 +81,13 @@ type Recorder struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	closed   bool
-	slots    map[string]chan struct{} // by directory: diskCalls tokens
-	syncs    map[string]chan struct{} // likewise, for those who only bring to the disk what is written
-	files    map[string]chan struct{} // by directory: fileCalls tokens
-	crowds   map[uint64]*crowd        // by device
-	byName   map[string]*recording    // those that further publishes may enter, by turn.name
-	active   int                      // recordings that run
-	marks    []pendingMark            // oldest first
-	owned    map[string]bool          // paths of marks of this process
-	kept     map[[2]string]*kept      // what the janitor knows, by vhost and directory; each has one goroutine
+	disks    map[string]*disk      // by directory of a template
+	crowds   map[uint64]*crowd     // by device
+	byName   map[string]*recording // those that further publishes may enter, by turn.name
+	active   int                   // recordings that run
+	marks    []pendingMark         // oldest first
+	owned    map[string]bool       // marks of this process
+	kept     map[[2]string]*kept   // what the janitor knows, by vhost and directory; each has one goroutine
 	unmended []unmended
 	promised map[string]bool     // paths of those of unmended, or tried just now; true: it is known what they are
 	chores   map[chore]*sign     // under way
@@ -109,8 +105,7 @@ func New(o Options) *Recorder {
 	}
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
-		slots: make(map[string]chan struct{}), syncs: make(map[string]chan struct{}), files: make(map[string]chan struct{}),
-		crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[string]bool), kept: make(map[[2]string]*kept),
+		disks: make(map[string]*disk), crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[string]bool), kept: make(map[[2]string]*kept),
 		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
@@ -226,52 +221,6 @@ func (r *Recorder) leaveChores(ctx context.Context) {
 		}
 		return
 	}
-}
-
-// disk runs a function that may block on the disk of a directory. No more than
-// diskCalls run at a time for each, so that a hung disk does not cost one thread
-// per stream, and no other disk.
-func (r *Recorder) disk(dir string, call func()) {
-	slot := r.tokens(r.slots, dir, diskCalls)
-	slot <- struct{}{}
-	defer func() { <-slot }()
-	call()
-}
-
-// turnover is disk for a file that begins or ends. Many at once would keep the
-// processors from the players; while they wait, the stream keeps their frames.
-// When the server stops there is no time for that.
-func (r *Recorder) turnover(dir string, call func()) {
-	file := r.tokens(r.files, dir, fileCalls)
-	select {
-	case file <- struct{}{}:
-		defer func() { <-file }()
-	case <-r.closing:
-	}
-	r.disk(dir, call)
-}
-
-// aside is disk in a goroutine, for what may take long: bringing to the disk what
-// is written. It takes no call from those who write.
-func (r *Recorder) aside(dir string, call func()) {
-	slot := r.tokens(r.syncs, dir, diskCalls)
-	r.beside(func() {
-		slot <- struct{}{}
-		defer func() { <-slot }()
-		call()
-	})
-}
-
-// tokens gives the n tokens of a directory.
-func (r *Recorder) tokens(of map[string]chan struct{}, dir string, n int) chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c := of[dir]
-	if c == nil {
-		c = make(chan struct{}, n)
-		of[dir] = c
-	}
-	return c
 }
 
 // dir is where a place's root is in the file system.

@@ -104,7 +104,8 @@ func TestDV06(t *testing.T) {
 
 // TestDV09: a disk that does not answer for a while (its file system is frozen)
 // costs nobody anything, and when it answers everything is recorded: the memory
-// is enough for some minutes of this stream. dvr has the form in which it is not.
+// is enough for some minutes of this stream. dvr has the form in which it is not. A
+// line says so meanwhile, for nobody knows whether it ever answers.
 func TestDV09(t *testing.T) {
 	t.Parallel()
 	frozen := time.Duration(kills(t, "DVR_FREEZE", 4)) * time.Second
@@ -123,6 +124,7 @@ func TestDV09(t *testing.T) {
 		t.Fatalf("freeze: %v", err)
 	}
 	other.atLeast(t, int(frozen/canaryEvery))
+	s.waitLog(t, "a directory of recordings does not answer.* recordings=1 ")
 	if err := unix.IoctlSetInt(int(disk.Fd()), fiThaw, 0); err != nil {
 		t.Fatalf("thaw: %v", err)
 	}
@@ -131,6 +133,9 @@ func TestDV09(t *testing.T) {
 	eventually(t, longest, "more media", func() bool { return f.sent.Load() > at+500 })
 	f.end()
 	ended := rcv.wait(t, "on_dvr", "s", 1)
+	if lines := s.matching(0, "does not answer"); len(lines) != 1 {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
 	tags := wantAll(t, dir+"/"+strings.TrimPrefix(ended.text("file"), "./rec/"), ended, f.sent.Load())
 	for i, tag := range tags[1:] {
 		if step := int32(tag.Timestamp - tags[i].Timestamp); step > 100 {
