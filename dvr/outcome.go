@@ -102,7 +102,7 @@ func (r *recording) open(at uint32) bool {
 	r.clock = clock{last: at, elapsed: r.lead}
 	r.lead = 0
 	if f.continued > 0 { // it goes on where it ended, and has its headers
-		r.clock.elapsed = int64(f.sum.End())
+		r.clock.elapsed = f.sum.End()
 		r.plan.pictures, r.plan.joined = f.sum.Video, true
 		return true
 	}

@@ -249,7 +249,7 @@ func (r *recording) cut(at uint32) {
 	r.waitKey, r.waitsFor = waits, why // a cut skips nothing
 	r.lead = 0
 	sound, ok := f.sum.Next(flv.TypeAudio)
-	if lead := r.clock.elapsedAt(at) - int64(sound); ok && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
+	if lead := r.clock.elapsedAt(at) - sound; ok && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
 		r.lead = max(0, min(lead, maxLead))
 	}
 }

@@ -12,10 +12,12 @@ import (
 // What metadata may say that is not quite so. Programs think differently of how
 // long the last frame lasts, where time begins, and what an index has at its ends.
 const (
-	ownSlack     = 0.2  // seconds of duration, in files of ours
-	durationSlip = 1.0  // and in others
-	sizeSlip     = 16   // bytes
-	indexSlip    = 0.05 // seconds
+	ownSlack     = 0.2 // seconds of duration, in files of ours
+	durationSlip = 1.0 // and in others
+	sizeSlip     = 16  // bytes
+	indexSlip    = 50  // ms
+
+	maxSeconds = 1 << 40 // that a time may be: what is more is no time
 )
 
 // Claims are what the metadata says of its file. A number that is not there, or
@@ -63,8 +65,8 @@ func readIndex(v any) (index []IndexEntry) {
 	for i := range min(len(times), len(positions)) {
 		seconds, ok := times[i].(float64)
 		position, also := positions[i].(float64)
-		if ok && also && seconds >= 0 && seconds*1000 <= math.MaxUint32 && position >= 0 && position <= 1<<53 {
-			index = append(index, IndexEntry{uint32(seconds*1000 + 0.5), int64(position)})
+		if ok && also && seconds >= 0 && seconds <= maxSeconds && position >= 0 && position <= 1<<53 {
+			index = append(index, IndexEntry{int64(seconds*1000 + 0.5), int64(position)})
 		}
 	}
 	slices.SortStableFunc(index, func(a, b IndexEntry) int { return cmp.Compare(a.Position, b.Position) })
@@ -82,11 +84,14 @@ func (c *claims) compare(t Tag, position int64) {
 		case c.wrong != nil:
 		case k.Position != position,
 			info&(Keyframe|VideoHeader) == 0 && !last,
-			info&Keyframe != 0 && math.Abs(float64(k.Time)-float64(t.Timestamp)) > indexSlip*1000:
+			info&Keyframe != 0 && away(uint32(k.Time), t.Timestamp) > indexSlip:
 			c.wrong = &k
 		}
 	}
 }
+
+// away is how far two times are from each other, of which 32 bits are known.
+func away(a, b uint32) uint32 { return min(a-b, b-a) }
 
 // Whole reports whether nothing is left to repair.
 func (r *Report) Whole() bool { return r.Damage == nil && r.Flaw() == "" }

@@ -79,7 +79,7 @@ func wantIndex(t *testing.T, b []byte) {
 	}
 	for _, k := range rep.Index(MaxKeyframes) {
 		tag, _, ok := Split(b[k.Position:])
-		if !ok || tag.Timestamp != k.Time || Sniff(tag.Type, tag.Data)&Keyframe == 0 {
+		if !ok || int64(tag.Timestamp) != k.Time || Sniff(tag.Type, tag.Data)&Keyframe == 0 {
 			t.Errorf("no keyframe of %d ms at byte %d", k.Time, k.Position)
 		}
 	}

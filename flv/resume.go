@@ -67,7 +67,7 @@ func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 			return nil, errors.Join(errNotOurs, err)
 		}
 		if Sniff(t.Type, t.Data)&(AudioFrame|VideoFrame) != 0 {
-			res.First = t.Timestamp
+			res.First = int64(t.Timestamp)
 			break
 		}
 		t.Data = append([]byte(nil), t.Data...)
@@ -86,14 +86,15 @@ func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 
 // resume takes what the metadata says.
 func (s *Summary) resume(values amf0.ECMAArray) {
-	milliseconds := func(v any) uint32 {
+	milliseconds := func(v any) int64 {
 		seconds, _ := v.(float64)
-		return uint32(math.Round(max(0, seconds) * 1000))
+		return int64(math.Round(min(max(0, seconds), maxSeconds) * 1000))
 	}
 	duration, _ := values.Get("duration")
 	last, _ := values.Get("lasttimestamp")
-	s.Frames, s.thin = 1, 1
+	s.Frames = 1
 	s.Last, s.resumed = milliseconds(last), s.First+milliseconds(duration)
+	s.now = s.Last
 	keyframes, _ := values.Get("keyframes")
 	index, _ := keyframes.(amf0.Object)
 	times, _ := index.Get("times")

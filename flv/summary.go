@@ -17,38 +17,41 @@ const (
 
 // An IndexEntry is a keyframe in the index of a file.
 type IndexEntry struct {
-	Time     uint32 // ms
-	Position int64  // of the tag in the file
+	Time     int64 // ms, as in Summary
+	Position int64 // of the tag in the file
 }
 
-// A Summary is what a file has in it, gathered tag by tag.
+// A Summary is what a file has in it, gathered tag by tag. Its times are those of
+// the tags, ms, and go on where the 32 bits of these wrap.
 type Summary struct {
-	Audio, Video bool   // any tag of the kind
-	Frames       int    // of both kinds
-	Pictures     int    // frames that are video
-	Keyframes    int    // of them
-	Gaps         int    // times without any frame
-	LongestGap   uint32 // ms
-	First, Last  uint32 // ms: the first frame's time, the latest one
+	Audio, Video bool  // any tag of the kind
+	Frames       int   // of both kinds
+	Pictures     int   // frames that are video
+	Keyframes    int   // of them
+	Gaps         int   // times without any frame
+	LongestGap   int64 // ms
+	First, Last  int64 // the first frame's time, the latest one
 
-	resumed uint32 // ms: where it ended when it was continued
+	now     int64 // the newest frame's time
+	resumed int64 // where it ended when it was continued
 	tracks  [2]track
-	// The index has every thin-th keyframe, one for each time.
+	// The index has all keyframes, one for each time, until it has been full. Then
+	// it goes on with those that are nearest to every so many ms.
 	index   []IndexEntry
-	thin    int
-	indexed int // keyframes with a time of their own
+	every   int64
+	lastKey int64 // the newest keyframe's time
 }
 
 // A track is what is known of the times of one kind of frames, ms.
 type track struct {
 	seen   bool
-	last   uint32 // the newest frame's time
-	latest uint32
-	step   uint32 // to the last frame, the last time that it was later than the one before; 0: unknown
-	length uint32 // of a frame
+	last   int64 // the newest frame's time
+	latest int64
+	step   int64 // to the last frame, the last time that it was later than the one before; 0: unknown
+	length int64 // of a frame
 }
 
-func (t *track) add(at uint32) {
+func (t *track) add(at int64) {
 	if t.seen && at > t.last {
 		step := at - t.last
 		t.length = step
@@ -57,7 +60,10 @@ func (t *track) add(at uint32) {
 		}
 		t.step = step
 	}
-	t.seen, t.last, t.latest = true, at, max(t.latest, at)
+	if t.latest = max(t.latest, at); !t.seen {
+		t.latest = at
+	}
+	t.seen, t.last = true, at
 }
 
 // Add takes the tag at a position of the file.
@@ -68,11 +74,13 @@ func (s *Summary) Add(t Tag, position int64) {
 	if info&(AudioFrame|VideoFrame) == 0 {
 		return
 	}
+	at := s.now + int64(int32(t.Timestamp-uint32(s.now)))
 	if s.Frames == 0 {
-		s.First, s.Last = t.Timestamp, t.Timestamp
-	} else if t.Timestamp > s.Last && t.Timestamp-s.Last > LongestStep {
+		at = int64(t.Timestamp)
+		s.First, s.Last = at, at
+	} else if at-s.Last > LongestStep {
 		s.Gaps++
-		s.LongestGap = max(s.LongestGap, t.Timestamp-s.Last)
+		s.LongestGap = max(s.LongestGap, at-s.Last)
 	}
 	s.Frames++
 	if t.Type == TypeVideo {
@@ -80,30 +88,34 @@ func (s *Summary) Add(t Tag, position int64) {
 	}
 	if info&Keyframe != 0 {
 		s.Keyframes++
-		s.enter(IndexEntry{t.Timestamp, position})
+		s.enter(IndexEntry{at, position})
 	}
-	s.tracks[t.Type&1].add(t.Timestamp)
-	s.Last = max(s.Last, t.Timestamp)
+	s.tracks[t.Type&1].add(at)
+	s.now, s.Last = at, max(s.Last, at)
 }
 
 // enter puts a keyframe into the index, which is thinned when it is full: a
 // player that seeks finds one a little before.
 func (s *Summary) enter(k IndexEntry) {
-	if n := len(s.index); n > 0 && k.Time <= s.index[n-1].Time {
+	n := len(s.index)
+	if n > 0 && k.Time <= s.index[n-1].Time {
 		return
 	}
-	s.thin = max(s.thin, 1)
-	if s.indexed++; (s.indexed-1)%s.thin != 0 {
+	step := k.Time - s.lastKey
+	s.lastKey = k.Time
+	if n > 0 && k.Time-s.index[n-1].Time < s.every-step/2 {
 		return
 	}
-	if len(s.index) == MaxKeyframes {
+	if s.index = append(s.index, k); len(s.index) > MaxKeyframes {
 		s.index = everySecond(s.index)
-		s.thin *= 2
-		if (s.indexed-1)%s.thin != 0 {
-			return
-		}
+		s.every = meanStep(s.index)
 	}
-	s.index = append(s.index, k)
+}
+
+// meanStep is how far the keyframes of an index are from each other.
+func meanStep(index []IndexEntry) int64 {
+	n := len(index) - 1
+	return (index[n].Time - index[0].Time) / int64(n)
 }
 
 // Index gives at most room keyframes, evenly spread over the file.
@@ -131,7 +143,7 @@ func everySecond(index []IndexEntry) []IndexEntry {
 // End is the time at which the frame that lasts longest ends, ms. The last frame of
 // a kind lasts as long as the one before it; where there are both kinds no longer
 // than LongestStep, for the other one tells what goes on.
-func (s *Summary) End() uint32 {
+func (s *Summary) End() int64 {
 	end := s.resumed
 	for i := range s.tracks {
 		if t := &s.tracks[i]; t.seen {
@@ -158,7 +170,7 @@ func (s *Summary) Duration() time.Duration {
 }
 
 // Next is when the next frame of a kind is expected, false when none came yet.
-func (s *Summary) Next(typ uint8) (uint32, bool) {
+func (s *Summary) Next(typ uint8) (int64, bool) {
 	t := &s.tracks[typ&1]
 	return t.last + t.length, t.seen
 }

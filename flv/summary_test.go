@@ -1,6 +1,7 @@
 package flv
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -51,5 +52,35 @@ func TestSummary(t *testing.T) {
 		if s.Frames != c.frames || s.Keyframes != c.keyframes || s.Gaps != c.gaps || s.Duration() != c.duration {
 			t.Errorf("%s: %+v, %v", c.name, s, s.Duration())
 		}
+	}
+}
+
+// TestSummaryWrap: times go on where the 32 bits of the tags wrap: in duration and
+// index, also of a file that is repaired, and of one that is continued.
+func TestSummaryWrap(t *testing.T) {
+	const first = 1<<32 - 6000
+	start := uint32(first)
+	b := AppendHeader(nil, true, true)
+	b = AppendTag(b, Tag{Type: TypeScript, Data: NewFileMetadata(nil, 40, "", "").Body})
+	for i := range uint32(30) {
+		b = AppendTag(b, Tag{Type: TypeVideo, Timestamp: start + i*1000, Data: []byte{0x17, 1}})
+		b = AppendTag(b, Tag{Type: TypeAudio, Timestamp: start + i*1000 - 300, Data: []byte{0x2f}}) // the first one is earlier
+	}
+	_, b = repair(t, b)
+	rep, err := Scan(bytes.NewReader(b))
+	if err != nil || !rep.Whole() || rep.Duration() != 30*time.Second || rep.Gaps != 0 || rep.Last != first+29_000 {
+		t.Errorf("%v, %q, %v, %d gaps, last %d", err, rep.Flaw(), rep.Duration(), rep.Gaps, rep.Last)
+	}
+	index := ReadIndex(b[HeaderSize+TagHeader:][:len(rep.metadata.Body)])
+	if len(index) != 30 || index[29].Time != first+29_000 {
+		t.Errorf("index %v", index)
+	}
+	res, err := Resume(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Add(Tag{Type: TypeVideo, Timestamp: 24_000, Data: []byte{0x17, 1}}, int64(len(b)))
+	if index := res.Index(40); res.First != first || res.Last != first+30_000 || res.Duration() < 30*time.Second || len(index) != 31 || index[30].Time != first+30_000 {
+		t.Errorf("continued: %+v", res.Summary)
 	}
 }

@@ -76,7 +76,7 @@ func wantIndex(t testing.TB, path string) []flv.IndexEntry {
 	}
 	for _, k := range index {
 		tag, _, ok := flv.Split(b[k.Position:])
-		if !ok || tag.Timestamp != k.Time || flv.Sniff(tag.Type, tag.Data)&flv.Keyframe == 0 {
+		if !ok || int64(tag.Timestamp) != k.Time || flv.Sniff(tag.Type, tag.Data)&flv.Keyframe == 0 {
 			t.Errorf("%s: no keyframe of %d ms at byte %d", path, k.Time, k.Position)
 		}
 	}
