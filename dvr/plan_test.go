@@ -247,6 +247,33 @@ func TestAppend(t *testing.T) {
 	})
 }
 
+// TestAppendIndex: however often a file is continued, its index is thinned evenly.
+func TestAppendIndex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		const publishes, each, step = 12, sessionKeyframes, 2000
+		for range publishes {
+			f := s.start("x")
+			f.send(videoHeader)
+			for i := range uint32(each) {
+				f.send(key(i * step))
+			}
+			f.unpublish()
+		}
+		ev := s.events()
+		times := keyframesOf(t, s.read(ev[len(ev)-1]))
+		if len(times) < sessionKeyframes/2 {
+			t.Errorf("%d keyframes in the index", len(times))
+		}
+		even := times[1].(float64)
+		for i := 1; i < len(times); i++ {
+			if gap := times[i].(float64) - times[i-1].(float64); gap > even+2 || gap < even-2 {
+				t.Fatalf("%v s between the keyframes %v and %v in the index, %v at the beginning", gap, times[i-1], times[i], even)
+			}
+		}
+	})
+}
+
 // keyframesOf gives the times in the index of a file.
 func keyframesOf(t *testing.T, p parsed) (times amf0.StrictArray) {
 	t.Helper()

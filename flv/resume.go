@@ -74,6 +74,9 @@ func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 		res.Headers = append(res.Headers, t)
 	}
 	res.resume(values)
+	if n := len(res.index); n >= minIndex && 2*n > res.Metadata.Room() { // it may have been thinned
+		res.every = meanStep(res.index)
+	}
 	if res.Video && res.Keyframes == 0 { // too short for an index
 		rep, err := Scan(io.NewSectionReader(f, 0, size))
 		if err != nil || rep.Damage != nil {
