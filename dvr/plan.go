@@ -85,7 +85,7 @@ func (p *plan) strict() bool { return p.settings.Plan == planSegment || p.joined
 // cuts says whether a frame begins a new file, the present one having lasted
 // for age milliseconds.
 func (p *plan) cuts(f live.Frame, age int64) bool {
-	start := !p.pictures || f.Info&flv.Keyframe != 0 && flv.Track(f.Type, f.Data) == 0
+	start := !p.pictures || f.Info&flv.Keyframe != 0
 	length := p.settings.Duration.Milliseconds()
 	long := p.settings.Plan == planSegment && length > 0
 	switch {

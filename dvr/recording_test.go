@@ -82,6 +82,9 @@ func TestPlan(t *testing.T) {
 	track := func(id byte) flv.Tag {
 		return flv.Tag{Type: flv.TypeVideo, Data: []byte{0x96, 0x00, 'h', 'v', 'c', '1', id, 9}}
 	}
+	second := func(ts uint32, first byte) flv.Tag {
+		return flv.Tag{Type: flv.TypeVideo, Timestamp: ts, Data: []byte{first, 0x01, 'h', 'v', 'c', '1', 1, 9}}
+	}
 	colour := flv.Tag{Type: flv.TypeVideo, Data: []byte("\x94hvc1\x02\x00\x09colorInfo\x05")}
 	otherHeader := flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 0, 0, 0, 2}}
 	for _, c := range []struct {
@@ -118,6 +121,9 @@ func TestPlan(t *testing.T) {
 		{name: "headers of two tracks", video: true, duration: 0.040,
 			send: []flv.Tag{track(0), track(1), track(0), key(0)},
 			want: []flv.Tag{track(0), track(1), key(0)}},
+		{name: "a keyframe of another track", video: true, duration: 0.080,
+			send: []flv.Tag{videoHeader, track(1), inter(0), second(0, 0x96), inter(40), key(80), second(80, 0xa6), inter(120), second(120, 0x96)},
+			want: []flv.Tag{videoHeader, track(1), at(key(80), 0), second(0, 0xa6), at(inter(120), 40), second(40, 0x96)}},
 		{name: "colour info before the start", video: true, duration: 0.040,
 			send: []flv.Tag{track(0), colour, key(0)},
 			want: []flv.Tag{track(0), colour, key(0)}},

@@ -7,7 +7,7 @@ type Info uint8
 
 // Facts that Sniff finds. A frame is an audio or video tag with media in it.
 const (
-	Keyframe    Info = 1 << iota // a video frame from which decoding can start
+	Keyframe    Info = 1 << iota // a video frame from which decoding can start: of the main track, 0, where there are several
 	VideoHeader                  // a video sequence header (decoder configuration)
 	AudioHeader                  // an audio sequence header
 	Metadata                     // a script tag named onMetaData
@@ -79,12 +79,12 @@ func sniffVideo(body []byte) Info {
 		return 0 // of legacy and enhanced bodies alike, whatever stands behind it
 	}
 	if body[0]&0x80 != 0 {
-		packet, _ := exPacketType(body, exVideoMultitrack)
+		packet, track := exPacketType(body, exVideoMultitrack)
 		switch packet {
 		case exSequenceStart, exVideoMPEG2TSSequence:
 			return VideoHeader
 		case exCodedFrames, exVideoCodedFramesX:
-			if key {
+			if key && track == 0 {
 				return VideoFrame | Keyframe
 			}
 		case exVideoMetadata:

@@ -43,6 +43,7 @@ func TestSummary(t *testing.T) {
 		{"a slide far behind the sound", append(sound(0, 2000), key(0), key(16_000)), 102, 2, 1, 17 * time.Second},
 		{"sound of another rate beside pictures", []Tag{key(0), mp3(0), inter(40), mp3(5000), inter(5000), inter(5040)}, 6, 1, 1, 6 * time.Second},
 		{"back in time", []Tag{mp3(100), mp3(126), mp3(50)}, 3, 0, 0, 52 * time.Millisecond},
+		{"a keyframe of another track", []Tag{key(0), {Type: TypeVideo, Timestamp: 40, Data: []byte("\x96\x01hvc1\x01")}}, 2, 1, 0, 80 * time.Millisecond},
 		{"not at 0", []Tag{mp3(10_000), mp3(10_026)}, 2, 0, 0, 52 * time.Millisecond},
 	} {
 		var s Summary
