@@ -74,7 +74,8 @@ func (r *recording) open(at uint32) bool {
 	r.recorder.remember(p.Vhost, s.Path)
 	r.recorder.turnover(dir, func() {
 		if s.Plan == planAppend {
-			f, err = continueFile(dir, want, r.fits, who, s.Sync)
+			fits := func(res *flv.Resumed) bool { return r.fits(res, at) }
+			f, err = continueFile(dir, want, fits, who, s.Sync)
 		}
 		if f == nil && err == nil {
 			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note(), who.owner()), s.Sync)

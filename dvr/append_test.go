@@ -1,0 +1,176 @@
+package dvr
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/amf0"
+	"srs/conf"
+	"srs/flv"
+)
+
+// TestAppend: a second publish continues the file, on one line of time.
+func TestAppend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		for n := range 3 {
+			f := s.start("x")
+			f.send(videoHeader, key(7000), inter(7040), inter(7080))
+			f.unpublish()
+			p := s.read(s.events()[n])
+			if want := []string{"h0 k0 p40 p80", "h0 k0 p40 p80 k120 p160 p200", "h0 k0 p40 p80 k120 p160 p200 k240 p280 p320"}[n]; times([]parsed{p}) != want {
+				t.Errorf("after publish %d: %s, want %s", n, times([]parsed{p}), want)
+			}
+			if index := keyframesOf(t, p); len(index) != n+1 && n > 0 {
+				t.Errorf("index %v", index)
+			}
+		}
+		// The line in the log counts what it knows: all of a new file, else what was added.
+		if strings.Count(s.log(), " frames=3\n") != 1 || strings.Count(s.log(), " added=3\n") != 2 {
+			t.Error(s.log())
+		}
+		// Other headers do not fit.
+		f := s.start("x")
+		f.send(flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}, key(0), inter(40))
+		f.unpublish()
+		if ev := s.events()[3]; ev.File != "x-1.flv" || times([]parsed{s.read(ev)}) != "h0 k0 p40" {
+			t.Errorf("%+v", ev)
+		}
+		// What is no recording of ours stays as it is.
+		write(t, s.cwd+"/y.flv", "foreign")
+		g := s.start("y")
+		g.send(key(0))
+		g.unpublish()
+		wantText(t, s.cwd+"/y.flv", "foreign")
+		s.wantFiles("x-1.flv", "x.flv", "y-1.flv", "y.flv")
+	})
+}
+
+// TestAppendOff: where the times are the stream's own, a publish continues the file as
+// far as its times do.
+func TestAppendOff(t *testing.T) {
+	for _, c := range []struct {
+		jitter conf.Jitter
+		starts []uint32
+		want   string
+	}{
+		{conf.JitterOff, []uint32{0, 0, 0}, "h0 k0 a500 k1000 | h0 k0 a500 k1000 | h0 k0 a500 k1000"},
+		{conf.JitterOff, []uint32{0, 1040, 9000}, "h0 k0 a500 k1000 k1040 a1540 k2040 k9000 a9500 k10000"},
+		{conf.JitterOff, []uint32{1<<32 - 1000, 0, 5}, "h0 k4294966296 a4294966796 k0 k0 a500 k1000 | h0 k5 a505 k1005"},
+		{conf.JitterZero, []uint32{0, 0}, "h0 k0 a500 k1000 k2000 a2500 k3000"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan, d.TimeJitter = planAppend, c.jitter })
+			files := map[string]parsed{}
+			for _, start := range c.starts {
+				f := s.start("x")
+				f.send(videoHeader, key(start), audio(start+500), key(start+1000))
+				f.unpublish()
+			}
+			var all []parsed
+			for _, ev := range s.events() {
+				if _, again := files[ev.File]; !again {
+					files[ev.File] = parse(t, s.cwd+"/"+ev.File)
+					all = append(all, files[ev.File])
+				}
+			}
+			if got := times(all); got != c.want {
+				t.Errorf("%v: got  %s\nwant %s", c.starts, got, c.want)
+			}
+		})
+	}
+}
+
+// TestAppendIndex: however often a file is continued, its index is thinned evenly.
+func TestAppendIndex(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		const publishes, each, step = 12, sessionKeyframes, 2000
+		for range publishes {
+			f := s.start("x")
+			f.send(videoHeader)
+			for i := range uint32(each) {
+				f.send(key(i * step))
+			}
+			f.unpublish()
+		}
+		ev := s.events()
+		times := keyframesOf(t, s.read(ev[len(ev)-1]))
+		if len(times) < sessionKeyframes/2 {
+			t.Errorf("%d keyframes in the index", len(times))
+		}
+		even := times[1].(float64)
+		for i := 1; i < len(times); i++ {
+			if gap := times[i].(float64) - times[i-1].(float64); gap > even+2 || gap < even-2 {
+				t.Fatalf("%v s between the keyframes %v and %v in the index, %v at the beginning", gap, times[i-1], times[i], even)
+			}
+		}
+	})
+}
+
+// keyframesOf gives the times in the index of a file.
+func keyframesOf(t *testing.T, p parsed) (times amf0.StrictArray) {
+	t.Helper()
+	if index, ok := p.properties["keyframes"].(amf0.Object); ok {
+		times, _ = index[0].Value.(amf0.StrictArray)
+	}
+	return times
+}
+
+// TestAppendOwn: a stream goes on only in files of its own, whatever others are
+// called and wherever they record to.
+func TestAppendOwn(t *testing.T) {
+	appends := func(d *conf.DVR) { d.Plan = planAppend }
+	for _, c := range []struct {
+		template, first, second string
+		files                   string
+	}{
+		{"[stream].flv", "cam-1", "cam", "cam-1.flv cam.flv"},
+		{"[stream].flv", "cam", "cam-1", "cam-1.flv cam.flv"},
+		{"all.flv", "a", "b", "all-1.flv all.flv"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, c.template, appends)
+			own := map[string]string{}
+			for n, want := range []string{"h0 k0 p40", "h0 k0 p40 k80 p120", "h0 k0 p40 k80 p120 k160 p200"} {
+				for i, stream := range []string{c.first, c.second} {
+					f := s.start(stream)
+					f.send(videoHeader, key(7000), inter(7040))
+					f.unpublish()
+					ev := s.events()[2*n+i]
+					if got := times([]parsed{s.read(ev)}); got != want || own[stream] != "" && own[stream] != ev.File {
+						t.Errorf("%s of %s: publish %d of %s in %s, before in %q: %s", c.template, c.first, n, stream, ev.File, own[stream], got)
+					}
+					own[stream] = ev.File
+				}
+			}
+			s.wantFiles(strings.Fields(c.files)...)
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "all.flv", appends)
+		play := func(stream string) *feed {
+			f := s.start(stream)
+			f.send(videoHeader, key(0), inter(40))
+			time.Sleep(2 * flushAfter) // of the bubble
+			return f
+		}
+		for _, stream := range []string{"a", "b", "c"} {
+			play(stream).unpublish()
+		}
+		b := play("b") // its all-1.flv is all-1.flv.tmp now
+		play("c").unpublish()
+		b.unpublish()
+		s.wantFiles("all-1.flv", "all-2.flv", "all.flv")
+		// A file that does not say whose it is stays as it is.
+		m := flv.NewFileMetadata(nil, sessionKeyframes, "", "")
+		old := flv.AppendTag(flv.AppendHeader(nil, true, true), flv.Tag{Type: flv.TypeScript, Data: m.Body})
+		write(t, s.cwd+"/old.flv", string(flv.AppendTag(flv.AppendTag(old, videoHeader), key(0))))
+		s.Conf().Vhosts[2].DVR.Path = "old.flv"
+		play("a").unpublish()
+		play("a").unpublish()
+		s.wantFiles("all-1.flv", "all-2.flv", "all.flv", "old-1.flv", "old.flv")
+	})
+}
