@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -173,4 +174,68 @@ func TestAppendOwn(t *testing.T) {
 		play("a").unpublish()
 		s.wantFiles("all-1.flv", "all-2.flv", "all.flv", "old-1.flv", "old.flv")
 	})
+}
+
+// TestContinueCodecs: a publish with another codec than the file's, or another header,
+// begins a new one, whatever it sends first.
+func TestContinueCodecs(t *testing.T) {
+	mp3 := func(ts uint32) flv.Tag { return flv.Tag{Type: flv.TypeAudio, Timestamp: ts, Data: []byte{0x2f, 1}} }
+	other := flv.Tag{Type: flv.TypeAudio, Data: []byte{0xaf, 0, 0x11}}
+	told := func(video, audio float64) flv.Tag {
+		return metadata(amf0.Property{Key: "videocodecid", Value: video}, amf0.Property{Key: "audiocodecid", Value: audio})
+	}
+	both := []flv.Tag{videoHeader, audioHeader, key(0), audio(0), inter(40), audio(23)}
+	for _, c := range []struct {
+		name          string
+		first, second []flv.Tag
+		append, grace string // what is in the files
+	}{
+		{"sound alone", []flv.Tag{audioHeader, audio(0), audio(23)}, []flv.Tag{mp3(0), mp3(26)},
+			"h0 a0 a23 | m0 m26", "h0 a0 a23 | m0 m26"},
+		{"sound alone without headers", []flv.Tag{mp3(0), mp3(26)}, []flv.Tag{audioHeader, audio(0), audio(23)},
+			"m0 m26 | h0 a0 a23", "m0 m26 | h0 a0 a23"},
+		{"sound alone behind pictures", both, []flv.Tag{mp3(0), mp3(26)},
+			"h0 h0 k0 a0 p40 a23 | m0 m26", "h0 h0 k0 a0 p40 a23 | m0 m26"},
+		{"sound alone with another header behind pictures", both, []flv.Tag{other, audio(0), audio(23)},
+			"h0 h0 k0 a0 p40 a23 | h0 a0 a23", "h0 h0 k0 a0 p40 a23 | h0 a0 a23"},
+		{"told before the keyframe", both, []flv.Tag{told(7, 2), videoHeader, key(0), mp3(0), inter(40), key(80), mp3(26)},
+			"h0 h0 k0 a0 p40 a23 | h0 k0 m0 p40 k80 m26", "h0 h0 k0 a0 p40 a23 | h0 k0 m0 p40 k80 m26"},
+		{"told by FourCC, though it is not so", both, []flv.Tag{told(0, 0x4f707573), videoHeader, key(0), audioHeader, audio(0)},
+			"h0 h0 k0 a0 p40 a23 | h0 k0 h0 a0", "h0 h0 k0 a0 p40 a23 | h0 k0 h0 a0"},
+		{"not told: at the next keyframe", both, []flv.Tag{videoHeader, key(0), mp3(0), inter(40), mp3(57), key(80), mp3(80)},
+			"h0 h0 k0 a0 p40 a23 k80 m80 p120 m137 | h0 k0 m0", "h0 h0 k0 a0 p40 a23 h80 k80 m80 p120 m137 | h0 k0 m0"},
+		{"another header behind the keyframe", both, []flv.Tag{videoHeader, key(0), other, audio(0), audio(57), key(80), audio(80)},
+			"h0 h0 k0 a0 p40 a23 k80 h80 a80 a137 | h0 h0 k0 a0", "h0 h0 k0 a0 p40 a23 h80 k80 h80 a80 a137 | h0 h0 k0 a0"},
+		{"the same", both, []flv.Tag{told(7, 10), videoHeader, audioHeader, key(0), audio(0)},
+			"h0 h0 k0 a0 p40 a23 k80 a80", "h0 h0 k0 a0 p40 a23 h80 h80 k80 a80"},
+		{"without the sound", both, []flv.Tag{told(7, 0), videoHeader, key(0)},
+			"h0 h0 k0 a0 p40 a23 k80", "h0 h0 k0 a0 p40 a23 h80 k80"},
+		{"a file that has changed in the middle", slices.Concat(both, []flv.Tag{mp3(46), inter(80)}), []flv.Tag{videoHeader, audioHeader, audio(0), key(40)},
+			"h0 h0 k0 a0 p40 a23 m46 p80 | h0 h0 a0 k40", "h0 h0 k0 a0 p40 a23 m46 p80 | h0 h0 a0 k40"},
+	} {
+		for plan, want := range map[string]string{planAppend: c.append, "session": c.grace} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = plan })
+				if plan != planAppend {
+					s.Conf().Vhosts[2].DVR.ReconnectGrace = 10 * time.Second
+				}
+				for _, tags := range [][]flv.Tag{c.first, c.second} {
+					f := s.start("x")
+					f.send(tags...)
+					f.unpublish()
+				}
+				time.Sleep(10*time.Second + flushAfter) // of the bubble
+				synctest.Wait()
+				var files []parsed
+				for _, name := range []string{"x.flv", "x-1.flv"} {
+					if slices.Contains(s.files(), name) {
+						files = append(files, parse(t, s.cwd+"/"+name))
+					}
+				}
+				if got := times(files); got != want || len(s.files()) != len(files) {
+					t.Errorf("%s, %s: got  %s\nwant %s", c.name, plan, got, want)
+				}
+			})
+		}
+	}
 }

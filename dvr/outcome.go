@@ -69,12 +69,16 @@ func (r *recording) open(at uint32) bool {
 	}
 	r.prologue.begin()
 	var f *file
+	var res *flv.Resumed
 	var err error
 	dir := r.recorder.dir(want.root)
 	r.recorder.remember(p.Vhost, s.Path)
 	r.recorder.turnover(dir, func() {
 		if s.Plan == planAppend {
-			fits := func(res *flv.Resumed) bool { return r.fits(res, at) }
+			fits := func(found *flv.Resumed) bool {
+				res = found
+				return r.fits(res, at)
+			}
 			f, err = continueFile(dir, want, fits, who, s.Sync)
 		}
 		if f == nil && err == nil {
@@ -104,7 +108,8 @@ func (r *recording) open(at uint32) bool {
 	r.lead = 0
 	if f.continued > 0 { // it goes on where it ended, and has its headers
 		r.clock.elapsed = f.sum.End()
-		r.plan.pictures, r.plan.joined = f.sum.Video, true
+		r.plan.join(res.Codecs)
+		r.prologue.inherit(res.Headers)
 		return true
 	}
 	for _, typ := range []uint8{flv.TypeVideo, flv.TypeAudio} {

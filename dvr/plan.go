@@ -2,6 +2,7 @@ package dvr
 
 import (
 	"bytes"
+	"cmp"
 	"path"
 	"slices"
 
@@ -41,7 +42,7 @@ func applies(d conf.DVR, app, stream string) bool {
 //	change   codec or headers are others than the file's, or time has jumped back
 //
 // Either cuts in front of the next keyframe, so that the keyframe begins the new
-// file; in front of any frame when the file has no picture; and, because a
+// file; in front of any frame when this publish has no picture in it; and, because a
 // stream without keyframes must not grow its file for ever, in front of any
 // frame when the file has twice its length.
 type plan struct {
@@ -49,20 +50,57 @@ type plan struct {
 	joined   bool // the file has been continued by a second publish
 
 	change   bool      // the next file is due
-	pictures bool      // in the file
-	codecs   [2]uint32 // by media type, as they came last
+	pictures bool      // of this publish, in the file
+	codecs   [2]uint32 // by media type, as they came last in this publish
+	former   [2]uint32 // likewise in the file in front of it
 	raw      [2]uint32 // times
 	came     [2]bool
 }
 
 // begin is told of a new file.
-func (p *plan) begin() { p.change, p.pictures, p.joined = false, false, false }
+func (p *plan) begin() {
+	p.change, p.pictures, p.joined, p.former = false, false, false, [2]uint32{}
+}
+
+// join is told of a publish that continues the file, which has other codecs where
+// this one has sent none.
+func (p *plan) join(former [2]uint32) {
+	p.former, p.joined, p.pictures = former, true, false
+}
+
+// newest are the codecs of a file to which the publish writes.
+func (p *plan) newest() (codecs [2]uint32) {
+	for i := range codecs {
+		codecs[i] = cmp.Or(p.codecs[i], p.former[i])
+	}
+	return codecs
+}
+
+// differ says whether codecs are told that are others than these. 0 tells nothing.
+func differ(told, these [2]uint32) bool {
+	for i := range told {
+		if told[i] != 0 && these[i] != 0 && told[i] != these[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// expected are the codecs of the publish: what it has sent, or else what its
+// metadata tells, which comes before the first sound.
+func (r *recording) expected() (codecs [2]uint32) {
+	told := flv.ToldCodecs(r.prologue.metadata)
+	for i := range codecs {
+		codecs[i] = cmp.Or(r.plan.codecs[i], told[i])
+	}
+	return codecs
+}
 
 // watch looks at a frame or header in front of everything else.
 func (p *plan) watch(f live.Frame) {
 	i := f.Type & 1
 	if codec := flv.Codec(f.Type, f.Data); codec != 0 && flv.Track(f.Type, f.Data) == 0 {
-		if p.codecs[i] != 0 && p.codecs[i] != codec {
+		if was := p.newest()[i]; was != 0 && was != codec {
 			p.change = true
 		}
 		p.codecs[i] = codec
@@ -118,6 +156,23 @@ func (p *prologue) former() {
 	}
 }
 
+// inherit takes the headers of a file that is continued.
+func (p *prologue) inherit(headers []flv.Tag) {
+	for _, h := range headers {
+		if p.find(h.Type, h.Data, flv.Sniff(h.Type, h.Data)) < 0 && len(p.headers) < maxHeaders {
+			p.headers = append(p.headers, header{Tag: h, former: true})
+		}
+	}
+}
+
+// find gives the header of the same track and kind, or -1.
+func (p *prologue) find(typ uint8, body []byte, info flv.Info) int {
+	track := flv.Track(typ, body)
+	return slices.IndexFunc(p.headers, func(h header) bool {
+		return h.Type == typ && flv.Track(h.Type, h.Data) == track && flv.Sniff(h.Type, h.Data) == info
+	})
+}
+
 // begin is told of a new file.
 func (p *prologue) begin() {
 	p.headers = slices.DeleteFunc(p.headers, func(h header) bool { return h.former })
@@ -141,16 +196,13 @@ func (p *prologue) remember(f live.Frame) (differs bool) {
 	if len(f.Data) > maxHeaderSize {
 		return false
 	}
-	track := flv.Track(f.Type, f.Data)
-	for i, h := range p.headers {
-		if h.Type == f.Type && flv.Track(h.Type, h.Data) == track && flv.Sniff(h.Type, h.Data) == f.Info {
-			p.headers[i].former = false
-			if bytes.Equal(h.Data, f.Data) {
-				return false
-			}
-			p.headers[i].Data = bytes.Clone(f.Data)
-			return true
+	if i := p.find(f.Type, f.Data, f.Info); i >= 0 {
+		h := &p.headers[i]
+		if h.former = false; bytes.Equal(h.Data, f.Data) {
+			return false
 		}
+		h.Data = bytes.Clone(f.Data)
+		return true
 	}
 	if len(p.headers) < maxHeaders {
 		p.headers = append(p.headers, header{Tag: flv.Tag{Type: f.Type, Data: bytes.Clone(f.Data)}})
@@ -177,6 +229,9 @@ func (r *recording) headers(typ uint8) []flv.Tag { return r.prologue.of(typ, r.p
 // time of the stream. Where the file has the stream's own times it is not to go back.
 func (r *recording) fits(res *flv.Resumed, at uint32) bool {
 	if r.turn.settings.TimeJitter == conf.JitterOff && int32(at-uint32(res.Last)) < 0 {
+		return false
+	}
+	if differ(r.expected(), res.Codecs) {
 		return false
 	}
 	for _, h := range slices.Concat(r.headers(flv.TypeVideo), r.headers(flv.TypeAudio)) {

@@ -159,6 +159,9 @@ func (r *recording) take(f live.Frame) {
 	}
 	if f.Type == flv.TypeScript {
 		r.prologue.script(f)
+		if r.file != nil && r.plan.joined && differ(r.expected(), r.plan.former) {
+			r.plan.change = true
+		}
 		return
 	}
 	if len(f.Data) == 0 || len(f.Data) > flv.MaxData {
@@ -194,7 +197,7 @@ func (r *recording) take(f live.Frame) {
 	}
 	r.shown = r.shown || frame && f.Type == flv.TypeVideo
 	if r.file != nil && frame && r.plan.cuts(f, r.clock.elapsedAt(at)) {
-		r.cut(at)
+		r.cut(f.Type, at)
 	}
 	if r.file == nil {
 		if !frame {
@@ -241,15 +244,15 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 }
 
 // cut ends the file in front of a frame that begins the next one. Sound that
-// belongs to the time before that frame and comes behind it is to keep its time,
-// so the next file begins where the sound goes on, if this publish has any.
-func (r *recording) cut(at uint32) {
+// belongs to the time before a picture and comes behind it is to keep its time, so
+// the next file begins where the sound goes on, if this publish has any.
+func (r *recording) cut(typ uint8, at uint32) {
 	f, waits, why := r.file, r.waitKey, r.waitsFor
 	r.end()
 	r.waitKey, r.waitsFor = waits, why // a cut skips nothing
 	r.lead = 0
 	sound, ok := f.sum.Next(flv.TypeAudio)
-	if lead := r.clock.elapsedAt(at) - sound; ok && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
+	if lead := r.clock.elapsedAt(at) - sound; ok && typ == flv.TypeVideo && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
 		r.lead = max(0, min(lead, maxLead))
 	}
 }

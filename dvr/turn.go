@@ -88,7 +88,8 @@ func (r *recording) begin(t turn) {
 	start := uint32(0)
 	if r.file != nil {
 		start = r.line.Newest() + rejoinStep
-		r.plan.joined = true
+		r.plan.join(r.plan.newest())
+		r.plan.codecs = [2]uint32{}
 		r.prologue.former()
 		r.bridge.joined, r.bridge.own = t.settings.TimeJitter != conf.JitterFull, t.settings.TimeJitter == conf.JitterOff
 		r.log.Info("recording goes on", "path", r.pathOfFile(), "publisher", t.publisher.ClientID)

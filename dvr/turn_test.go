@@ -91,7 +91,7 @@ func TestReconnectGraceOff(t *testing.T) {
 		{[]flv.Tag{videoHeader, key(900_000), audio(900_000), inter(900_040)}, []flv.Tag{videoHeader, key(7), audio(30), inter(47)},
 			"h0 k900000 a900000 p900040 | h0 k7 a30 p47"},
 		{[]flv.Tag{videoHeader, audioHeader, key(900_000), inter(900_040)}, []flv.Tag{videoHeader, audioHeader, audio(3), key(7), audio(26), inter(47)},
-			"h0 h0 k900000 p900040 h900080 a900080 | h0 h0 k7 a26 p47"},
+			"h0 h0 k900000 p900040 | h0 h0 a3 k7 a26 p47"},
 		{[]flv.Tag{videoHeader, key(0), inter(40)}, []flv.Tag{videoHeader, key(0), inter(40)}, "h0 k0 p40 | h0 k0 p40"},
 		{[]flv.Tag{audioHeader, audio(5000)}, []flv.Tag{audioHeader, audio(0), audio(23)}, "h0 a5000 | h0 a0 a23"},
 		{[]flv.Tag{videoHeader, key(0), inter(40)}, []flv.Tag{videoHeader, key(5000), inter(5040)}, "h0 k0 p40 h5000 k5000 p5040"},

@@ -11,15 +11,22 @@ import (
 
 var errNotOurs = errors.New("flv: no complete file of this server")
 
-// maxPrologue bounds the tags in front of the first frame that Resume looks at.
-const maxPrologue = 64
+// Bounds of what Resume looks at, tags.
+const (
+	maxPrologue = 64  // in front of the first frame
+	maxTail     = 256 // at the end
+)
 
 // A Resumed is what must be known to continue a complete file.
 type Resumed struct {
 	Summary  // as the metadata has it; Frames is not 0, and not true either
 	Metadata FileMetadata
-	Headers  []Tag // in front of the first frame
+	Headers  []Tag     // in front of the first frame
+	Codecs   [2]uint32 // by Type&1, see Codec; 0: unknown
 }
+
+// SeveralCodecs is the codec of a file that has had others of its kind.
+const SeveralCodecs = 1<<32 - 1
 
 // Owner says whose a file is, as NewFileMetadata was told; empty: nobody's.
 func Owner(f io.ReaderAt, size int64) string {
@@ -57,7 +64,10 @@ func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 	}
 	values := amf0.ECMAArray(properties)
 	said, _ := values.Get("filesize")
-	if res.Metadata.tail == 0 || said != float64(size) || !endsWhole(f, size) {
+	if res.Metadata.tail == 0 || said != float64(size) {
+		return nil, errNotOurs
+	}
+	if _, _, whole := tagBefore(f, size); !whole {
 		return nil, errNotOurs
 	}
 	res.Audio, res.Video = r.flags&4 != 0, r.flags&1 != 0
@@ -66,6 +76,9 @@ func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 		if err != nil || n == maxPrologue {
 			return nil, errors.Join(errNotOurs, err)
 		}
+		if codec := Codec(t.Type, t.Data); codec != 0 && Track(t.Type, t.Data) == 0 {
+			res.Codecs[t.Type&1] = codec
+		}
 		if Sniff(t.Type, t.Data)&(AudioFrame|VideoFrame) != 0 {
 			res.First = int64(t.Timestamp)
 			break
@@ -73,6 +86,7 @@ func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 		t.Data = append([]byte(nil), t.Data...)
 		res.Headers = append(res.Headers, t)
 	}
+	res.newest(f, size)
 	res.resume(values)
 	if n := len(res.index); n >= minIndex && 2*n > res.Metadata.Room() { // it may have been thinned
 		res.every = meanStep(res.index)
@@ -116,23 +130,46 @@ func atMost(array any, n int) amf0.StrictArray {
 	return list[:min(n, len(list))]
 }
 
-// endsWhole reports whether a file ends with a whole tag.
-func endsWhole(f io.ReaderAt, size int64) bool {
+// newest looks for the codecs at the end of a file, which may not be those of its
+// beginning. These count for a media type that is not there.
+func (r *Resumed) newest(f io.ReaderAt, size int64) {
+	missing := [2]bool{TypeAudio & 1: r.Audio, TypeVideo & 1: r.Video}
+	for range maxTail {
+		t, at, ok := tagBefore(f, size)
+		if !ok || missing == [2]bool{} {
+			return
+		}
+		codec := Codec(t.Type, t.Data)
+		if i := t.Type & 1; t.Type != TypeScript && missing[i] && codec != 0 && Track(t.Type, t.Data) == 0 {
+			if missing[i] = false; r.Codecs[i] != 0 && r.Codecs[i] != codec {
+				codec = SeveralCodecs
+			}
+			r.Codecs[i] = codec
+		}
+		size = at
+	}
+}
+
+// tagBefore reads the tag that ends at a place of a file, with no more of its body
+// than tells what it is. It reports false when there is none.
+func tagBefore(f io.ReaderAt, end int64) (t Tag, at int64, ok bool) {
+	const enough = 64
 	var trailer [TagTrailer]byte
-	if _, err := f.ReadAt(trailer[:], size-TagTrailer); err != nil {
-		return false
+	if _, err := f.ReadAt(trailer[:], end-TagTrailer); err != nil {
+		return t, 0, false
 	}
 	length := int64(binary.BigEndian.Uint32(trailer[:]))
-	at := size - TagTrailer - length
+	at = end - TagTrailer - length
 	if at < HeaderSize || length < TagHeader {
-		return false
+		return t, 0, false
 	}
-	var head [TagHeader]byte
-	if _, err := f.ReadAt(head[:], at); err != nil {
-		return false
+	head := make([]byte, min(length, TagHeader+enough))
+	if _, err := f.ReadAt(head, at); err != nil {
+		return t, 0, false
 	}
-	_, body, err := parseTagHeader(head[:])
-	return err == nil && int64(body)+TagHeader == length
+	t, body, err := parseTagHeader(head)
+	t.Data = head[TagHeader:]
+	return t, at, err == nil && int64(body)+TagHeader == length
 }
 
 // Reset gives what puts the metadata of a complete file back to that of a file

@@ -1,6 +1,9 @@
 package flv
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Info is what the first bytes of a tag body tell.
 type Info uint8
@@ -216,4 +219,27 @@ func Codec(typ uint8, body []byte) uint32 {
 		return 0
 	}
 	return binary.BigEndian.Uint32(body[1:])
+}
+
+// ToldCodecs gives the codecs that the body of a publisher's onMetaData tells, by
+// Type&1 and as Codec does; 0 where it tells none. Many say 0 where there is no sound.
+func ToldCodecs(metadata []byte) (codecs [2]uint32) {
+	properties, _ := ParseMetadata(metadata)
+	for _, p := range properties {
+		id, _ := p.Value.(float64)
+		if id <= 0 || id > math.MaxUint32 {
+			continue
+		}
+		codec := uint32(id)
+		if codec < 1<<4 {
+			codec++ // not a FourCC
+		}
+		switch p.Key {
+		case "audiocodecid":
+			codecs[TypeAudio&1] = codec
+		case "videocodecid":
+			codecs[TypeVideo&1] = codec
+		}
+	}
+	return codecs
 }

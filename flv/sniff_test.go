@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+
+	"srs/amf0"
 )
 
 // big is a body of n bytes of which the first are given.
@@ -121,6 +123,27 @@ func TestSniff(t *testing.T) {
 		if got := Track(c.typ, c.body); got != c.track {
 			t.Errorf("%s: Track = %d, want %d", c.name, got, c.track)
 		}
+	}
+}
+
+func TestToldCodecs(t *testing.T) {
+	for name, c := range map[string]struct {
+		video, audio any
+		want         [2]uint32
+	}{
+		"as a file says":   {7.0, 10.0, [2]uint32{Codec(TypeAudio, []byte{0xaf, 1}), Codec(TypeVideo, []byte{0x17, 1})}},
+		"FourCC":           {float64(0x68766331), float64(0x4f707573), [2]uint32{Codec(TypeAudio, []byte("\x91Opus")), Codec(TypeVideo, []byte("\x91hvc1"))}},
+		"none":             {0.0, 0.0, [2]uint32{}},
+		"text and no text": {"avc1", nil, [2]uint32{}},
+		"no codec":         {-1.0, 1e99, [2]uint32{}},
+	} {
+		body := amf0.Append(nil, "onMetaData", amf0.ECMAArray{{Key: "videocodecid", Value: c.video}, {Key: "audiocodecid", Value: c.audio}})
+		if got := ToldCodecs(body); got != c.want {
+			t.Errorf("%s: %x, want %x", name, got, c.want)
+		}
+	}
+	if got := ToldCodecs(nil); got != [2]uint32{} {
+		t.Errorf("nothing tells %x", got)
 	}
 }
 
