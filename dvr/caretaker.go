@@ -2,12 +2,8 @@ package dvr
 
 import (
 	"errors"
-	"io/fs"
 	"path/filepath"
-	"sync/atomic"
 	"time"
-
-	"srs/hook"
 )
 
 // Bounds of what is done beside the recordings.
@@ -38,6 +34,7 @@ func (r *Recorder) care() {
 		case <-r.closing:
 			return
 		case now := <-tick.C:
+			r.tellHeld(now, false)
 			r.unmark(now)
 			if now.Sub(mended) >= retryAfter {
 				mended = now
@@ -50,111 +47,6 @@ func (r *Recorder) care() {
 			}
 			r.tellHung(hung, now)
 		}
-	}
-}
-
-// Settle removes what stays behind for the time in which announcements may get
-// lost. It is called when on_dvr of all files is delivered or in the journal, as far
-// as it comes to that; the next start announces the others again. It does not wait
-// for a disk that hangs either.
-func (r *Recorder) Settle() {
-	enough := time.NewTimer(closeGrace)
-	defer enough.Stop()
-	for _, done := range r.unmark(time.Now().Add(retryAfter)) {
-		select {
-		case <-done:
-		case <-enough.C:
-			return
-		}
-	}
-}
-
-// A pendingMark is a mark whose file has been announced.
-type pendingMark struct {
-	file  markFile
-	kept  *atomic.Bool // on_dvr survives a crash
-	clean func() error // what else is to be done then, or nil
-	next  time.Time    // not to be tried before
-}
-
-// unmark removes the marks that are not needed any more.
-func (r *Recorder) unmark(now time.Time) (under []<-chan struct{}) {
-	due := func(m pendingMark) (string, bool) { return m.file.dir, m.kept.Load() && !m.next.After(now) }
-	return each(r, unmarking, &r.marks, due, func(m pendingMark, _ func()) {
-		var err error
-		r.disk(m.file.dir, func() {
-			if m.clean != nil {
-				if err = m.clean(); err != nil && !gone(err) {
-					return
-				}
-				m.clean = nil
-			}
-			err = m.file.remove()
-		})
-		switch {
-		case ignore(err, fs.ErrNotExist) == nil:
-			r.disown(&m.file)
-		default:
-			m.next = time.Now().Add(retryAfter)
-			r.unmarkLater(m)
-		}
-	})
-}
-
-// unmarkLater has a mark removed when that may be. Too many stay until the next
-// start, which announces their files once more; and of many some are not locked.
-func (r *Recorder) unmarkLater(m pendingMark) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.marks) >= maxLocked {
-		m.file.unlock()
-	}
-	if len(r.marks) < maxUnmended {
-		r.marks = append(r.marks, m)
-	} else {
-		delete(r.owned, m.file.path())
-	}
-}
-
-// own notes that a mark is this process's: it sees to the announcement, and nobody
-// else who finds the mark. It says whether that is new.
-func (r *Recorder) own(a *markFile) (fresh bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	path := a.path()
-	fresh = !r.owned[path]
-	r.owned[path] = true
-	return fresh
-}
-
-func (r *Recorder) disown(a *markFile) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.owned, a.path())
-}
-
-// leave lets others see to a mark.
-func (r *Recorder) leave(a *markFile) {
-	a.unlock()
-	r.disown(a)
-}
-
-// drop takes away the mark of what is not to be announced.
-func (r *Recorder) drop(a *markFile) {
-	if a.name == "" {
-		return
-	}
-	r.disk(a.dir, func() { a.remove() })
-	r.leave(a)
-}
-
-// announce tells of a file, and has its mark removed when that cannot get lost any
-// more.
-func (r *Recorder) announce(a markFile, ev hook.Event, clean func() error) {
-	kept := new(atomic.Bool)
-	r.Tell(ev, func() { kept.Store(true) })
-	if a.name != "" {
-		r.unmarkLater(pendingMark{file: a, kept: kept, clean: clean})
 	}
 }
 
@@ -174,8 +66,31 @@ func (r *Recorder) mendLater(u unmended) {
 	if len(r.unmended) < maxUnmended {
 		r.unmended = append(r.unmended, u)
 		r.promised[u.path()] = u.known != nil
-	} else {
-		delete(r.promised, u.path())
+		return
+	}
+	delete(r.promised, u.path())
+	if u.known != nil {
+		delete(r.late, u.known.owner())
+	}
+}
+
+// lateFor notes that an on_dvr of a stream comes late.
+func (r *Recorder) lateFor(m *mark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.late[m.owner()]++
+}
+
+// notLate ends that.
+func (r *Recorder) notLate(u unmended) {
+	if u.known == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	owner := u.known.owner()
+	if r.late[owner]--; r.late[owner] <= 0 {
+		delete(r.late, owner)
 	}
 }
 
@@ -218,6 +133,7 @@ func (r *Recorder) mendAgain() {
 			r.mendLater(u)
 		default:
 			r.release(u.path())
+			r.notLate(u)
 			if err != nil && !errors.Is(err, errLocked) {
 				r.doubt(u.pattern.dir) // the lookout says what is wrong, and tries again
 			}

@@ -66,7 +66,7 @@ func TestHungDiskBesideAnother(t *testing.T) {
 			v := s.Conf().Vhosts[2+i]
 			s.mendLater(unmended{pattern: newPattern(v.Name, v.DVR.Path, dir), name: "later.flv", known: &mark{}})
 		}
-		s.announce(claim{dir: hung, want: place{"hung/", "y.flv"}}.newMark(1), s.events()[0], nil)
+		s.announce(news{file: claim{dir: hung, want: place{"hung/", "y.flv"}}.newMark(1), event: s.events()[0]})
 		time.Sleep(2 * retryAfter) // of the bubble
 		synctest.Wait()
 		if got := fmt.Sprint(s.files()); got != "[hung/later.flv.tmp hung/old.flv hung/y.flv.tmp well/later.flv well/old.flv well/y.flv]" {

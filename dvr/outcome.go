@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,7 +93,7 @@ func (r *recording) open(at uint32) bool {
 		if r.trouble.waits.since.IsZero() {
 			r.trouble.waits = loss{since: r.now, path: want.path()}
 		}
-		if r.failed(want.path(), err, "at once"); r.last {
+		if r.failed(want.path(), err, "at once, then every 10s"); r.last {
 			r.miss(1)
 		} else {
 			r.source.Unread() // a next try begins with it
@@ -185,7 +186,7 @@ func (r *recording) disk(call func() error) {
 }
 
 // withNext is when the next file begins, unless its keyframe is there already.
-const withNext = "with the next keyframe or sound"
+const withNext = "with the next keyframe or sound, then every 10s"
 
 // failed notes an error of the disk. After the first one the next file begins as
 // soon as it may; when that fails too, or there is no point in it, the next try
@@ -208,13 +209,25 @@ func (r *recording) failed(path string, err error, soon string) {
 func (r *recording) complain(path string, err error) {
 	if text := cause(err); text != r.trouble.last {
 		r.trouble.last = text
-		hint := "under systemd see ReadWritePaths="
-		if strings.Contains(err.Error(), "path escapes from parent") { // os.Root has no error value for it
-			hint = "a symbolic link leads out of the part of dvr_path that has no variables; it is followed within that part only"
+		args := []any{"path", path, "uid", os.Getuid(), "error", err.Error(), "retry", r.trouble.retry}
+		if hint := hintFor(err); hint != "" {
+			args = append(args, "hint", hint)
 		}
-		r.log.Error("recording failed", "path", path, "uid", os.Getuid(), "error", err.Error(), "retry", r.trouble.retry,
-			"hint", hint)
+		r.log.Error("recording failed", args...)
 	}
+}
+
+// hintFor says what an owner may do about an error.
+func hintFor(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
+		return "under systemd see ReadWritePaths="
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "dvr_min_free and dvr_max_size remove old recordings in time"
+	case strings.Contains(err.Error(), "path escapes from parent"): // os.Root has no error value for it
+		return "a symbolic link leads out of the part of dvr_path that has no variables; it is followed within that part only"
+	}
+	return ""
 }
 
 // lasting errors are not over a moment later.
@@ -303,7 +316,7 @@ func (r *recording) end() {
 			key = "added"
 		}
 		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, key, f.sum.Frames-f.continued)
-		r.recorder.announce(f.marked, m.event(r.recorder.Cwd, to), f.cleanAt(to))
+		r.recorder.announce(news{file: f.marked, event: m.event(r.recorder.Cwd, to), clean: f.cleanAt(to)})
 	case f.sum.Frames == 0 || gone(err):
 		r.recorder.drop(&f.marked)
 		unsaid(f.sum.Frames - f.continued)
@@ -312,6 +325,7 @@ func (r *recording) end() {
 		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
 		settings := r.turn.settings
 		later = true
+		r.recorder.lateFor(&m)
 		r.recorder.mendLater(unmended{pattern: newPattern(who.Vhost, settings.Path, f.claim.dir), name: f.claim.name(), known: &m})
 	}
 }
@@ -326,11 +340,33 @@ func (r *recording) unrecorded() {
 	lost.path = cmp.Or(lost.path, r.want().path())
 	r.log.Error("frames are in no recording", "path", lost.path, "frames", lost.frames,
 		"since", lost.since.Format(time.DateTime), "error", r.trouble.last)
-	ev := factsOf(r.turn.publisher).event()
+	who := factsOf(r.turn.publisher)
+	ev := who.event()
 	ev.Cwd, ev.File = r.recorder.Cwd, lost.path
 	ev.Error = framesLost(r.trouble.last, lost.frames)
+	if r.turn.settings.Plan == planAppend { // the file that was to go on may be there
+		r.recorder.disk(r.recorder.dir(r.want().root), func() { ev.Duration, ev.Size = standing(r.recorder.dir(lost.path), who) })
+	}
 	r.recorder.Tell(ev, func() {})
 	r.trouble = trouble{}
+}
+
+// standing is what a complete file of an owner has.
+func standing(path string, who facts) (time.Duration, int64) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, 0
+	}
+	told, ours := flv.Tell(f, info.Size())
+	if !ours || told.Owner != who.owner() {
+		return 0, 0
+	}
+	return told.Duration, info.Size()
 }
 
 func framesLost(why string, frames int) string { return fmt.Sprintf("%s: %d frames lost", why, frames) }

@@ -89,6 +89,8 @@ type Recorder struct {
 	owned    map[string]bool       // marks of this process
 	kept     map[[2]string]*kept   // what the janitor knows, by vhost and directory; each has one goroutine
 	unmended []unmended
+	late     map[string]int      // files of them that are still to be announced, by owner
+	held     []news              // what waits for them, oldest first
 	promised map[string]bool     // paths of those of unmended, or tried just now; true: it is known what they are
 	chores   map[chore]*sign     // under way
 	lookouts map[string]*lookout // by directory
@@ -106,7 +108,7 @@ func New(o Options) *Recorder {
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		disks: make(map[string]*disk), crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[string]bool), kept: make(map[[2]string]*kept),
-		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool),
+		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool), late: make(map[string]int),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
@@ -177,6 +179,7 @@ func (r *Recorder) Close(ctx context.Context) error {
 	}
 	defer cancel()
 	defer r.stop()
+	defer r.tellHeld(time.Time{}, true)
 
 	done := make(chan struct{})
 	go func() {

@@ -115,7 +115,7 @@ func (r *Recorder) mend(p *pattern, name string, known *mark, marks []string) er
 		log = log.With("reason", m.Error)
 	}
 	log.Info("recording repaired", "path", to.path(), "duration", rep.Duration(), "size", rep.Size, "frames", rep.Frames, "cut", m.cut)
-	r.announce(m.file, m.event(r.Cwd, to), nil)
+	r.tell(news{file: m.file, event: m.event(r.Cwd, to)})
 	return nil
 }
 
@@ -135,9 +135,8 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 	case !gone:
 		return &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
 	case to.name != "":
-		m.Recovered = true
 		r.Log.Info("recording was completed by hand", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path(), "duration", m.Duration, "size", m.Size)
-		r.announce(m.file, m.event(r.Cwd, to), nil)
+		r.tell(news{file: m.file, event: m.event(r.Cwd, to)})
 		return nil
 	}
 	r.lost(c, m, errGone)
@@ -227,7 +226,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 	case err != nil:
 		return rep, m, place{}, err
 	}
-	m.Recovered, m.Duration, m.Size, m.heard = true, rep.Duration(), rep.Size, r.heard(m.Vhost)
+	m.Recovered, m.Duration, m.Size, m.heard = known == nil, rep.Duration(), rep.Size, r.heard(m.Vhost)
 	m.inode, m.cut = inode(info), cut
 	if more > 0 {
 		if m.Error = cmp.Or(m.Error, m.Lost); m.Error != "" {
@@ -329,7 +328,7 @@ func (r *Recorder) announceAgain(p *pattern, name, markName string) (told, waits
 		if r.heard(m.Vhost) {
 			r.Log.Info("recording announced again", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path())
 		}
-		r.announce(m.file, m.event(r.Cwd, to), nil)
+		r.tell(news{file: m.file, event: m.event(r.Cwd, to)})
 		return true, false
 	case waits || err != nil:
 		m.file.unlock()

@@ -284,10 +284,47 @@ func TestCompletedLater(t *testing.T) {
 		if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
 			t.Fatal(err)
 		}
+		// What is recorded meanwhile is announced behind it; other streams do not wait.
+		s.brief("x")
+		s.brief("y")
+		if ev := s.only(); ev.Stream != "y" {
+			t.Errorf("%+v", ev)
+		}
 		time.Sleep(2 * retryAfter)
 		synctest.Wait()
-		if ev := s.only(); ev.File != "rec/live/x.flv" || !ev.Recovered || ev.ClientID != 1 || times([]parsed{s.read(ev)}) != "k0 p40" {
+		ev := s.events()
+		if len(ev) != 3 || ev[1].File != "rec/live/x.flv" || ev[1].Recovered || ev[1].ClientID != 1 || times([]parsed{s.read(ev[1])}) != "k0 p40" || ev[2].File != "rec/live/x-1.flv" {
 			t.Errorf("%+v", ev)
+		}
+		if len(s.late)+len(s.held) > 0 {
+			t.Errorf("late %v, held %v", s.late, s.held)
+		}
+	})
+}
+
+// TestHeldNews: a file that never gets its name keeps the on_dvr of others for a
+// while, and not when the server stops.
+func TestHeldNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv")
+		s.run()
+		m := mark{facts: facts{Vhost: "v", App: "live", Stream: "x"}}
+		s.lateFor(&m)
+		s.brief("x")
+		time.Sleep(heldFor - 2*careEvery)
+		synctest.Wait()
+		if n := len(s.events()); n != 0 {
+			t.Errorf("%d events", n)
+		}
+		time.Sleep(3 * careEvery)
+		synctest.Wait()
+		s.only()
+		s.brief("x")
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := len(s.events()); n != 2 {
+			t.Errorf("%d events", n)
 		}
 	})
 }

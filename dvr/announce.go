@@ -1,0 +1,162 @@
+package dvr
+
+import (
+	"io/fs"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"srs/hook"
+)
+
+// Settle removes what stays behind for the time in which announcements may get
+// lost. It is called when on_dvr of all files is delivered or in the journal, as far
+// as it comes to that; the next start announces the others again. It does not wait
+// for a disk that hangs either.
+func (r *Recorder) Settle() {
+	enough := time.NewTimer(closeGrace)
+	defer enough.Stop()
+	for _, done := range r.unmark(time.Now().Add(retryAfter)) {
+		select {
+		case <-done:
+		case <-enough.C:
+			return
+		}
+	}
+}
+
+// A pendingMark is a mark whose file has been announced.
+type pendingMark struct {
+	file  markFile
+	kept  *atomic.Bool // on_dvr survives a crash
+	clean func() error // what else is to be done then, or nil
+	next  time.Time    // not to be tried before
+}
+
+// unmark removes the marks that are not needed any more.
+func (r *Recorder) unmark(now time.Time) (under []<-chan struct{}) {
+	due := func(m pendingMark) (string, bool) { return m.file.dir, m.kept.Load() && !m.next.After(now) }
+	return each(r, unmarking, &r.marks, due, func(m pendingMark, _ func()) {
+		var err error
+		r.disk(m.file.dir, func() {
+			if m.clean != nil {
+				if err = m.clean(); err != nil && !gone(err) {
+					return
+				}
+				m.clean = nil
+			}
+			err = m.file.remove()
+		})
+		switch {
+		case ignore(err, fs.ErrNotExist) == nil:
+			r.disown(&m.file)
+		default:
+			m.next = time.Now().Add(retryAfter)
+			r.unmarkLater(m)
+		}
+	})
+}
+
+// unmarkLater has a mark removed when that may be. Too many stay until the next
+// start, which announces their files once more; and of many some are not locked.
+func (r *Recorder) unmarkLater(m pendingMark) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.marks) >= maxLocked {
+		m.file.unlock()
+	}
+	if len(r.marks) < maxUnmended {
+		r.marks = append(r.marks, m)
+	} else {
+		delete(r.owned, m.file.path())
+	}
+}
+
+// own notes that a mark is this process's: it sees to the announcement, and nobody
+// else who finds the mark. It says whether that is new.
+func (r *Recorder) own(a *markFile) (fresh bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	path := a.path()
+	fresh = !r.owned[path]
+	r.owned[path] = true
+	return fresh
+}
+
+func (r *Recorder) disown(a *markFile) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.owned, a.path())
+}
+
+// leave lets others see to a mark.
+func (r *Recorder) leave(a *markFile) {
+	a.unlock()
+	r.disown(a)
+}
+
+// drop takes away the mark of what is not to be announced.
+func (r *Recorder) drop(a *markFile) {
+	if a.name == "" {
+		return
+	}
+	r.disk(a.dir, func() { a.remove() })
+	r.leave(a)
+}
+
+// News is an on_dvr about a file.
+type news struct {
+	file  markFile
+	event hook.Event
+	clean func() error // what is to be done to the file when that is safe, or nil
+	since time.Time
+}
+
+// maxHeld is how many wait for older files of their streams, and heldFor how long.
+const (
+	maxHeld = 1000
+	heldFor = time.Minute
+)
+
+// announce tells of a file, behind the older ones of its stream: one that is to be
+// completed later is waited for, for a while.
+func (r *Recorder) announce(n news) {
+	n.since = time.Now()
+	owner := ownerOf(n.event)
+	r.mu.Lock()
+	waits := (r.late[owner] > 0 || slices.ContainsFunc(r.held, func(o news) bool { return ownerOf(o.event) == owner })) && len(r.held) < maxHeld
+	if waits {
+		r.held = append(r.held, n)
+	}
+	r.mu.Unlock()
+	if !waits {
+		r.tell(n)
+	}
+}
+
+// tell tells of a file, and has its mark removed when that cannot get lost any more.
+func (r *Recorder) tell(n news) {
+	kept := new(atomic.Bool)
+	r.Tell(n.event, func() { kept.Store(true) })
+	if n.file.name != "" {
+		r.unmarkLater(pendingMark{file: n.file, kept: kept, clean: n.clean})
+	}
+}
+
+// tellHeld tells what has waited long enough, or has nothing to wait for any more;
+// all of it when the server stops.
+func (r *Recorder) tellHeld(now time.Time, all bool) {
+	over := map[string]bool{} // of a stream nothing else may go first
+	for _, n := range take(r, &r.held, func(n news) bool {
+		owner := ownerOf(n.event)
+		over[owner] = over[owner] || all || r.late[owner] == 0 || now.Sub(n.since) > heldFor
+		return over[owner]
+	}) {
+		r.tell(n)
+	}
+}
+
+// ownerOf names the stream of an on_dvr.
+func ownerOf(ev hook.Event) string {
+	return facts{Vhost: ev.Vhost, App: ev.App, Stream: ev.Stream}.owner()
+}
