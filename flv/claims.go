@@ -2,6 +2,7 @@ package flv
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -35,8 +36,9 @@ func claimsOf(body []byte) (c claims) {
 		switch p.Key {
 		case "duration":
 			c.duration, _ = p.Value.(float64)
-		case "filesize":
-			c.size, _ = p.Value.(float64)
+		case "filesize", "fileSize":
+			size, _ := p.Value.(float64)
+			c.size = cmp.Or(c.size, size)
 		case "keyframes":
 			c.index = readIndex(p.Value)
 		}
@@ -127,8 +129,28 @@ func (r *Report) Flaw() string {
 // Telling reports whether the metadata has duration and size, as far as it has
 // room for them. Without them a file is played, but not sought in.
 func (r *Report) Telling() bool {
-	tells := func(key string, value float64) bool {
-		return value != 0 || r.metadata.tail == 0 && r.metadata.place(key) < 0
+	for _, key := range []string{"duration", "filesize", "fileSize"} {
+		if at := r.metadata.place(key); at >= 0 && binary.BigEndian.Uint64(r.metadata.Body[at:]) == 0 {
+			return false
+		}
 	}
-	return tells("duration", r.claims.duration) && tells("filesize", r.claims.size)
+	return true
+}
+
+// NoRoom names what a player wants to know that the metadata neither tells nor has
+// room for: metadata of another program, for that of this server always has.
+func (r *Report) NoRoom() (what []string) {
+	if r.metadata.tail > 0 {
+		return nil
+	}
+	if r.metadata.place("duration") < 0 {
+		what = append(what, "duration")
+	}
+	if r.metadata.place("filesize") < 0 && r.metadata.place("fileSize") < 0 {
+		what = append(what, "size")
+	}
+	if r.Keyframes >= minIndex && len(r.claims.index) == 0 {
+		what = append(what, "an index of keyframes")
+	}
+	return what
 }

@@ -50,6 +50,10 @@ func TestForeign(t *testing.T) {
 		"both flags":   {5, nil, "", false},
 		"no flag":      {4, nil, "its header does not say", false},
 		"live":         {1, func([]int) amf0.ECMAArray { return amf0.ECMAArray{number("duration", 0), number("filesize", 0)} }, "", true},
+		"live, of OBS": {1, func([]int) amf0.ECMAArray { return amf0.ECMAArray{number("duration", 0), number("fileSize", 0)} }, "", true},
+		"another size, of OBS": {1, func(e []int) amf0.ECMAArray {
+			return amf0.ECMAArray{number("duration", 0.8), number("fileSize", float64(e[20]+500))}
+		}, "bytes", true},
 		"roughly": {1, func(e []int) amf0.ECMAArray {
 			return amf0.ECMAArray{number("duration", 1.3), number("filesize", float64(e[20]-4))}
 		}, "", false},

@@ -24,6 +24,7 @@ const numberSize = 8
 var fileProperties = map[string]bool{
 	"duration":              true,
 	"filesize":              true,
+	"fileSize":              true,
 	"keyframes":             true,
 	"hasKeyframes":          true,
 	"hasCuePoints":          true,
@@ -196,7 +197,10 @@ func (m FileMetadata) Patches(s *Summary, size int64) []Patch {
 	for _, p := range []struct {
 		key   string
 		value float64
-	}{{"duration", s.Duration().Seconds()}, {"filesize", float64(size)}, {"lasttimestamp", float64(s.Last) / 1000}} {
+	}{
+		{"duration", s.Duration().Seconds()}, {"filesize", float64(size)}, {"fileSize", float64(size)}, // OBS
+		{"lasttimestamp", float64(s.Last) / 1000},
+	} {
 		if at := m.place(p.key); at >= 0 {
 			patches = append(patches, Patch{at, binary.BigEndian.AppendUint64(nil, math.Float64bits(p.value))})
 		}

@@ -32,7 +32,9 @@ const usage = `srs dvr looks at recordings.
 Usage:
   srs dvr check FILE...     say what is in each file: 0 all are whole, 1 some are not
   srs dvr repair FILE...    cut damaged ends off, write duration, size and index of keyframes, and give
-                            FILE.flv.tmp its name; a file that is there already is never replaced
+                            FILE.flv.tmp its name; a file that is there already is never replaced.
+                            Files of other programs are never rewritten: they get the duration and
+                            size for which they have room, and no index
   srs dvr repair --cut FILE...
                             also where the damage is in the middle: all behind it is cut off
 
@@ -219,6 +221,9 @@ func repair(path string, cut bool) (line string, err error) {
 		if cut := info.Size() - rep.Size; cut > 0 {
 			state += fmt.Sprintf(", %d bytes cut off", cut)
 		}
+	}
+	if missing := rep.NoRoom(); len(missing) > 0 {
+		state += " (its metadata has no room for " + strings.Join(missing, ", ") + ")"
 	}
 	growing := strings.HasSuffix(path, tmp)
 	if flv.Ours(f, info.Size()) && (growing || rep.Note != "") {

@@ -208,8 +208,8 @@ func TestRemedy(t *testing.T) {
 	b[len(b)-flv.TagTrailer-1] = 9 // its end
 	write(t, "x.flv", append(b, growing(3)[len(growing(0)):]...))
 	for i, c := range []struct{ command, say string }{
-		{"check", "x.flv: whole, but its metadata does not tell duration and size (repair writes them)"}, {"repair", "x.flv: repaired; "},
-		{"check", "x.flv: whole; "}, {"repair", "x.flv: whole, nothing to do; "},
+		{"check", "x.flv: whole, but its metadata does not tell duration and size (repair writes them)"}, {"repair", "x.flv: repaired (its metadata has no room for size, an index of keyframes); "},
+		{"check", "x.flv: whole; "}, {"repair", "x.flv: whole, nothing to do (its metadata has no room for size, an index of keyframes); "},
 	} {
 		if code, out, diag := run(c.command, "x.flv"); code != 0 || !strings.HasPrefix(out, c.say) {
 			t.Errorf("%d %s: %d, %s%s", i, c.command, code, out, diag)
@@ -266,6 +266,11 @@ func TestOtherPrograms(t *testing.T) {
 	program("flvmeta", "--update", "file.flv", "updated.flv")
 	program("sh", "-c", "ffmpeg -v error -i file.flv -c copy -f flv - >live.flv")
 	files := []string{"file.flv", "index.flv", "plain.flv", "unsaid.flv", "sound.flv", "pictures.flv", "updated.flv", "live.flv"}
+	const no = "its metadata has no room for "
+	noRoom := map[string]string{
+		"file.flv": no + "an index of keyframes)", "unsaid.flv": no + "duration, size, an index of keyframes)", "plain.flv": no + "duration, size, an index of keyframes)",
+		"live.flv": no + "an index of keyframes)",
+	}
 	code, out, diag := run(append([]string{"check"}, files...)...)
 	if code != 0 || diag != "" || strings.Count(out, ".flv: whole; ") != len(files)-1 || !strings.Contains(out, "live.flv: whole, but its metadata does not tell duration and size") {
 		t.Errorf("%d\n%s%s", code, out, diag)
@@ -281,7 +286,7 @@ func TestOtherPrograms(t *testing.T) {
 		}
 		code, out, diag := run("repair", "cut.flv")
 		indexed := name == "index.flv" || name == "updated.flv"
-		if code != 0 || diag != "" || strings.Contains(out, "as far as it goes: its index") != indexed {
+		if code != 0 || diag != "" || strings.Contains(out, "as far as it goes: its index") != indexed || !strings.Contains(out, noRoom[name]) || strings.Contains(out, no) != (noRoom[name] != "" || name == "pictures.flv") {
 			t.Errorf("%s repaired: %d, %s%s", name, code, out, diag)
 		}
 		if code, out, _ := run("check", "cut.flv"); (code != 0) != indexed {
