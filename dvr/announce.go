@@ -1,11 +1,18 @@
 package dvr
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"srs/flv"
 	"srs/hook"
 )
 
@@ -159,4 +166,50 @@ func (r *Recorder) tellHeld(now time.Time, all bool) {
 // ownerOf names the stream of an on_dvr.
 func ownerOf(ev hook.Event) string {
 	return facts{Vhost: ev.Vhost, App: ev.App, Stream: ev.Stream}.owner()
+}
+
+// MarkByHand leaves a mark beside a leftover that is about to be completed by hand,
+// so that a server that records there announces it: one that has not been, as its
+// note says. The path ends in ".tmp"; cut is what is cut off in the middle of it,
+// and release is to be called when all is done. No name: nothing is to be announced.
+func MarkByHand(f *os.File, path string, rep *flv.Report, cut int64) (name string, release func(), err error) {
+	release = func() {}
+	who, ok := noted(rep.Note)
+	info, err := f.Stat()
+	if !ok || err != nil {
+		return "", release, err
+	}
+	c := claim{dir: filepath.Dir(path), want: place{"", strings.TrimSuffix(filepath.Base(path), tmp)}}
+	m := mark{facts: who, Duration: rep.Duration(), Size: rep.Size, inode: inode(info), heard: true}
+	if cut > 0 {
+		m.Error = cutOff(who.Lost, rep.Size, cut)
+	}
+	m.file = c.newMark(m.inode)
+	wanted := m.file.path()
+	m.set(c, f)
+	its := m.file
+	release = its.unlock
+	if !its.whole {
+		err = &fs.PathError{Op: "write", Path: wanted, Err: errors.New("what is to be announced cannot be noted")}
+	} else if st, ok := info.Sys().(*syscall.Stat_t); ok { // the server is to read it
+		err = ignore(its.lock.Chown(int(st.Uid), int(st.Gid)), fs.ErrPermission)
+	}
+	if err != nil {
+		its.remove()
+	}
+	return its.name, release, err
+}
+
+// cutOff adds to what a recording lacks that its end was cut off.
+func cutOff(lacks string, at, bytes int64) string {
+	if lacks != "" {
+		lacks += "; "
+	}
+	return lacks + fmt.Sprintf("damaged at byte %d: %d bytes cut off", at, bytes)
+}
+
+// MarkOf says of the name of a mark whose it is.
+func MarkOf(name string) (recording string, ok bool) {
+	recording, _, _, ok = cutMark(name)
+	return recording, ok
 }

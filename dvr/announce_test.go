@@ -261,3 +261,38 @@ func TestNested(t *testing.T) {
 		}
 	})
 }
+
+// TestByHand: what was completed by hand before the next start is announced by that.
+func TestByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		whole := left(t, newSite(t, "rec/[app]/[stream].flv"), "x", videoHeader, key(0), inter(40))
+		path := dir + "/rec/live/x.flv"
+		write(t, path+tmp, whole)
+		f, err := os.OpenFile(path+tmp, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		rep, err := flv.Scan(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, release, err := MarkByHand(f, path+tmp, rep, 0)
+		if name == "" || err != nil {
+			t.Fatal(name, err)
+		}
+		release()
+		if err := errors.Join(rep.Repair(f, ""), os.Rename(path+tmp, path)); err != nil {
+			t.Fatal(err)
+		}
+		n := again(t, dir)
+		n.run()
+		time.Sleep(2 * careEvery)
+		synctest.Wait()
+		if ev := n.only(); ev.ClientID != 1 || ev.Param != "?k=v" || !ev.Recovered || times([]parsed{n.read(ev)}) != "h0 k0 p40" {
+			t.Errorf("%+v", ev)
+		}
+		wantMarks(t, dir+"/rec", 0)
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -230,6 +231,31 @@ func (c claim) completed(m mark) (to place) {
 		return nil
 	})
 	return to
+}
+
+// dropOthers removes the marks of a recording but its own: whoever has completed it
+// by hand has left one.
+func (c claim) dropOthers(m mark) {
+	c.within(func(root *os.Root) error {
+		folder, err := root.Open(path.Dir(c.name()))
+		if err != nil {
+			return err
+		}
+		defer folder.Close()
+		names, err := folder.Readdirnames(-1)
+		for _, base := range names {
+			name := path.Join(path.Dir(c.name()), base)
+			file, number, _, ok := cutMark(name)
+			if !ok || file != c.name() || number != m.inode || name == m.file.name {
+				continue
+			}
+			if other, err := readMark(root, c.dir, name); err == nil {
+				other.file.remove()
+				other.file.unlock()
+			}
+		}
+		return err
+	})
 }
 
 // isOther says of a file that it is not the one that had an inode, where that is known.

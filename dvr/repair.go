@@ -128,7 +128,9 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 	var to place
 	r.disk(p.dir, func() {
 		if gone = c.gone(m.inode); gone {
-			to = c.completed(m)
+			if to = c.completed(m); to.name != "" {
+				c.dropOthers(m)
+			}
 		}
 	})
 	switch {
@@ -229,10 +231,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 	m.Recovered, m.Duration, m.Size, m.heard = known == nil, rep.Duration(), rep.Size, r.heard(m.Vhost)
 	m.inode, m.cut = inode(info), cut
 	if more > 0 {
-		if m.Error = cmp.Or(m.Error, m.Lost); m.Error != "" {
-			m.Error += "; "
-		}
-		m.Error += fmt.Sprintf("damaged at byte %d: %d bytes cut off", rep.Size, cut)
+		m.Error = cutOff(cmp.Or(m.Error, m.Lost), rep.Size, cut)
 	}
 	note := "" // as in file.complete
 	if !m.file.whole {

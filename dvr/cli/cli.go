@@ -40,11 +40,8 @@ Usage:
 
 `
 
-// Behind a recording's name while it grows, and of the mark beside it.
-const (
-	tmp  = ".tmp"
-	done = ".done"
-)
+// Behind a recording's name while it grows.
+const tmp = ".tmp"
 
 // Of files that cannot be made recordings. A server removes what it has left so.
 const (
@@ -67,8 +64,8 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	}
 	code := exitOK
 	for _, path := range paths {
-		if strings.HasSuffix(path, ".flv"+done) {
-			fmt.Fprintf(stdout, "%s: passed over, no recording: it is there until %s is announced\n", path, strings.TrimSuffix(path, done))
+		if recording, is := dvr.MarkOf(path); is {
+			fmt.Fprintf(stdout, "%s: passed over, no recording: it is there until %s is announced\n", path, recording)
 			continue
 		}
 		var line string
@@ -200,14 +197,26 @@ func repair(path string, cut bool) (line string, err error) {
 	default:
 		return "", fmt.Errorf("%s: %s: nothing was changed", path, noFrame)
 	}
-	if !cut {
-		switch at, err := rep.GoesOn(f); {
-		case err != nil:
-			return "", err
-		case at > 0:
-			return "", fmt.Errorf("%s: damaged behind byte %d (%v), and goes on at byte %d: nothing was changed; with --cut all behind it goes, %d bytes",
-				path, rep.Size, rep.Damage, at, info.Size()-rep.Size)
+	at, err := rep.GoesOn(f)
+	switch {
+	case err != nil:
+		return "", err
+	case at > 0 && !cut:
+		return "", fmt.Errorf("%s: damaged behind byte %d (%v), and goes on at byte %d: nothing was changed; with --cut all behind it goes, %d bytes",
+			path, rep.Size, rep.Damage, at, info.Size()-rep.Size)
+	}
+	growing, mark := strings.HasSuffix(path, tmp), ""
+	if growing {
+		lost := int64(0)
+		if at > 0 {
+			lost = info.Size() - rep.Size
 		}
+		name, release, err := dvr.MarkByHand(f, path, rep, lost)
+		defer release()
+		if err != nil {
+			return "", err
+		}
+		mark = name
 	}
 	state := "whole, nothing to do"
 	if !rep.Whole() || !rep.Telling() {
@@ -225,7 +234,6 @@ func repair(path string, cut bool) (line string, err error) {
 	if missing := rep.NoRoom(); len(missing) > 0 {
 		state += " (its metadata has no room for " + strings.Join(missing, ", ") + ")"
 	}
-	growing := strings.HasSuffix(path, tmp)
 	if flv.Ours(f, info.Size()) && (growing || rep.Note != "") {
 		if err := dvr.Reveal(f, rep.Note); err != nil {
 			return "", err
@@ -237,6 +245,9 @@ func repair(path string, cut bool) (line string, err error) {
 			return "", err
 		}
 		state += ", now " + to
+		if mark != "" {
+			state += " (a server that records there announces it with its next start: " + mark + ")"
+		}
 	}
 	return describe(rep, state), nil
 }
