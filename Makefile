@@ -13,7 +13,7 @@ FUZZTIME  ?= 60s
 PACKAGES  := ffmpeg rtmpdump gcc libc6-dev git iproute2 util-linux flvmeta strace e2fsprogs \
 	gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
-PROGRAMS  := ffmpeg ffprobe rtmpdump gst-launch-1.0 gcc git ip unshare flvmeta strace mkfs.ext4
+PROGRAMS  := ffmpeg ffprobe rtmpdump gst-launch-1.0 gcc git ip unshare nsenter flvmeta strace mkfs.ext4
 ELEMENTS  := rtmp2sink rtmp2src x264enc avdec_h264 flvmux flvdemux
 SUDO      := $(if $(filter 0,$(shell id -u)),,sudo)
 

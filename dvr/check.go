@@ -35,7 +35,11 @@ func CheckFolder(folder, dir string) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%w (as uid %d; under systemd see ReadWritePaths=)", err, os.Getuid())
+			hint := ""
+			if text := hintFor(err); text != "" {
+				hint = "; " + text
+			}
+			return fmt.Errorf("%w (as uid %d%s)", err, os.Getuid(), hint)
 		}
 		return nil
 	}

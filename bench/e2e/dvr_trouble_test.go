@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -224,22 +225,19 @@ func wantWholeFile(t *testing.T, path string) {
 func TestDV18(t *testing.T) {
 	t.Parallel()
 	rcv := newReceiver(t)
-	s := startServer(t, defaultVhost(hooks(rcv, "on_dvr"), recordTo("./rec/[app]/[stream].flv")))
-	if err := os.WriteFile(s.dir+"/rec", nil, 0o644); err != nil {
-		t.Fatal(err)
+	s, dir := onDisk(t, `mount -t tmpfs -o ro none "$0"`, rcv)
+	inside := func(script string) (string, error) { // the server's mount namespace
+		out, err := exec.Command("nsenter", "-t", strconv.Itoa(s.pid), "-m", "sh", "-e", "-c", script).CombinedOutput()
+		return string(out), err
 	}
-	check := exec.Command(srsBinary, "-t", "-c", s.conf)
-	check.Dir = s.dir
-	if out, err := check.CombinedOutput(); err != nil || !strings.Contains(string(out), "nothing can be recorded there at the moment") {
+	if out, err := inside("cd " + s.dir + "; " + srsBinary + " -t -c " + s.conf); err != nil || !strings.Contains(out, "nothing can be recorded there at the moment") {
 		t.Errorf("-t: %v\n%s", err, out)
 	}
-	s.stop(t, 15)
-	s = s.again(t)
-	s.waitLog(t, "dvr_path ./rec/.* not a directory .*as uid 0.*ReadWritePaths=")
-	f := feed(t, s.url("live/s"))
-	player := playWith(t, s.url("live/s"))
+	s.waitLog(t, "dvr_path ./rec/.* read-only file system .*as uid 0.*ReadWritePaths=")
+	f := feed(t, s.url("rec/s"))
+	player := playWith(t, s.url("rec/s"))
 	line := s.waitLog(t, "recording failed")
-	for _, part := range []string{"path=./rec/live/s.flv", "uid=0", "not a directory", "ReadWritePaths="} {
+	for _, part := range []string{"path=./rec/s.", "uid=0", "read-only file system", "ReadWritePaths="} {
 		if !strings.Contains(line, part) {
 			t.Errorf("%q is not in %s", part, line)
 		}
@@ -249,15 +247,16 @@ func TestDV18(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Remove(s.dir + "/rec"); err != nil {
-		t.Fatal(err)
+	if out, err := inside("mount -o remount,rw " + s.dir + "/rec"); err != nil {
+		t.Fatal(err, out)
 	}
 	s.waitLog(t, "recording again")
 	f.end()
-	if c := rcv.wait(t, "on_dvr", "s", 1); !strings.Contains(c.text("error"), "before it: not a directory") {
+	c := rcv.wait(t, "on_dvr", "s", 1)
+	if !strings.Contains(c.text("error"), "before it: read-only file system") {
 		t.Errorf("on_dvr says %s", c.body)
 	}
-	wantWholeFile(t, s.dir+"/rec/live/s.flv")
+	wantWholeFile(t, dir+"/"+strings.TrimPrefix(c.text("file"), "./rec/"))
 	if lines := s.matching(0, "recording failed"); len(lines) != 1 {
 		t.Errorf("%d lines: %q", len(lines), lines)
 	}
