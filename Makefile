@@ -88,7 +88,7 @@ stress: tools
 		done; \
 	done
 	go test -race -shuffle=on -count=10 ./rtmp/... ./hook/... ./dvr/...
-	DVR_SWEEP=50 go test -count=1 -timeout 40m -run 'TestDV07$$' ./dvr
+	DVR_SWEEP=50 go test -count=1 -timeout 40m -run 'TestDV07' ./dvr
 	DVR_KILLS=300 go test -count=1 -timeout 60m -run 'TestDV11$$' -v ./bench/e2e
 	DVR_LEFTOVERS=10000 DVR_FREEZE=30 DVR_CUTS=100 go test -count=1 -timeout 40m -run 'TestDV(09|09Write|12|19)$$' -v ./bench/e2e
 	SRS_KILLS=200 go test -count=1 -timeout 30m -v -run 'TestPR01|TestHK22' ./bench/e2e

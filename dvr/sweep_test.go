@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"srs/conf"
 	"srs/hook"
 )
 
@@ -19,12 +20,18 @@ import (
 // kind that follow for a while. Whatever fails, the recording goes on when the
 // disk does, every file there is is whole, and no frame is missing that nobody
 // was told of. The calls fail in a process of its own under strace.
-func TestDV07(t *testing.T) {
+func TestDV07(t *testing.T) { sweepCalls(t, planSegment, 10) }
+
+// TestDV07Append is that of publishes that continue the file of the one before.
+func TestDV07Append(t *testing.T) { sweepCalls(t, planAppend, 4) }
+
+// sweepCalls sweeps calls of each kind, the first n or as many as the environment says.
+func sweepCalls(t *testing.T, plan string, n int) {
 	if os.Getenv("DVR_TEST_SWEEP") != "" {
-		sweep(t, 60, func(*site, []hook.Event) {})
+		sweep(t, plan, 60, func(*site, []hook.Event) {})
 		return
 	}
-	n, errnos := 10, 1                              // the short form takes them in turn
+	errnos := 1                                     // the short form takes them in turn
 	if text := os.Getenv("DVR_SWEEP"); text != "" { // make stress
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
@@ -81,7 +88,7 @@ func TestDV06(t *testing.T) {
 		struck(t, "write", "ENOSPC", "3+") // of the writes to recordings, as each thread counts them
 		return
 	}
-	sweep(t, 200, func(s *site, events []hook.Event) {
+	sweep(t, planSegment, 200, func(s *site, events []hook.Event) {
 		// Each thread has its own count, so some writes succeed for a while.
 		failed, again := strings.Count(s.log(), `msg="recording failed"`), strings.Count(s.log(), `msg="recording again"`)
 		if last := events[len(events)-1]; failed == 0 || failed > again+1 || !strings.Contains(last.Error, "no space left on device") {
@@ -92,18 +99,26 @@ func TestDV06(t *testing.T) {
 
 // sweep records while calls fail, and looks what became of all frames. Its verdict
 // is a link: writing may fail.
-func sweep(t *testing.T, seconds int, more func(s *site, events []hook.Event)) {
+func sweep(t *testing.T, plan string, seconds int, more func(s *site, events []hook.Event)) {
 	dir := os.Getenv("DVR_TEST_SWEEP")
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, "rec/[app]/[stream].flv", segments(2))
+		s := newSite(t, "rec/[app]/[stream].flv", segments(2), func(d *conf.DVR) { d.Plan = plan })
 		s.cwd = dir + "/site"
 		s.Recorder.Cwd = s.cwd
 		s.run()
 		synctest.Wait() // who repairs leaves an empty file alone for five minutes that is about to be locked
 		frames := seconds * 25 * 2
-		f := s.start("x")
-		f.send(videoHeader, audioHeader)
+		publish := func() *feed {
+			f := s.start("x")
+			f.send(videoHeader, audioHeader)
+			return f
+		}
+		f := publish()
 		for i := range uint32(seconds * 25) {
+			if plan == planAppend && i > 0 && i%100 == 0 {
+				f.unpublish()
+				f = publish()
+			}
 			tag := inter(i * 40)
 			if i%100 == 0 {
 				tag = key(i * 40)
@@ -115,11 +130,15 @@ func sweep(t *testing.T, seconds int, more func(s *site, events []hook.Event)) {
 		time.Sleep(restFor + 12*retryAfter) // an empty file that was looked at before it was locked goes then
 		synctest.Wait()
 		have, lost := 0, 0
+		files := map[string]hook.Event{} // by name, as they were told of last
 		for _, ev := range s.events() {
 			if ev.Size > 0 {
-				have += s.read(ev).frames()
+				files[ev.File] = ev
 			}
 			lost += lostIn(ev.Error)
+		}
+		for _, ev := range files {
+			have += s.read(ev).frames()
 		}
 		for _, name := range filesInSpite(t, s.cwd) {
 			if !strings.HasSuffix(name, ".flv") { // nor a mark, of a file that is announced or gone
@@ -144,7 +163,7 @@ func TestDV08(t *testing.T) {
 		struck(t, "fdatasync", "EIO", "1")
 		return
 	}
-	sweep(t, 60, func(_ *site, events []hook.Event) {
+	sweep(t, planSegment, 60, func(_ *site, events []hook.Event) {
 		// The first call of each thread fails, also of one that is new at the end.
 		good := func(ev hook.Event) bool { return ev.Error == "" && ev.File != events[0].File }
 		if first := events[0]; !strings.Contains(first.Error, "input/output error") || first.Size == 0 || !slices.ContainsFunc(events, good) {
