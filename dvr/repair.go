@@ -176,7 +176,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 		return nil, m, place{}, err
 	case known != nil && isOther(info, known.inode):
 		return nil, m, place{}, &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
-	case known == nil && young(f, info):
+	case known == nil && Rest(f, info) > 0:
 		return nil, m, place{}, errForeign // one that begins just now is not to find it locked
 	}
 	if err := errors.Join(lock(f), c.presentIn(root, f)); err != nil {
@@ -191,7 +191,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 	if err := c.renamable(root); err != nil {
 		return nil, m, place{}, err // before a long file is read for nothing
 	}
-	if known == nil && young(f, info) {
+	if known == nil && Rest(f, info) > 0 {
 		return nil, m, place{}, errForeign
 	}
 	ours := known != nil || flv.Ours(f, info.Size())
@@ -265,9 +265,13 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 	return rep, m, to, err
 }
 
-// young says whether a file is not this server's and was written a moment ago.
-func young(f *os.File, info os.FileInfo) bool {
-	return time.Since(info.ModTime()) < restFor && !flv.Ours(f, info.Size())
+// Rest is for how long nobody must write to a file that is not this server's before
+// it counts as left.
+func Rest(f *os.File, info os.FileInfo) time.Duration {
+	if flv.Ours(f, info.Size()) {
+		return 0
+	}
+	return max(0, restFor-time.Since(info.ModTime()))
 }
 
 // whose finds out whose a leftover is, and its own mark, if it was about to be

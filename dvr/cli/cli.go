@@ -35,8 +35,9 @@ Usage:
                             FILE.flv.tmp its name; a file that is there already is never replaced.
                             Files of other programs are never rewritten: they get the duration and
                             size for which they have room, and no index
-  srs dvr repair --cut FILE...
-                            also where the damage is in the middle: all behind it is cut off
+                            --cut: also where the damage is in the middle; all behind it is cut off
+                            --now: also a file of another program that may still be writing it,
+                            because somebody has written to it within five minutes
 
 `
 
@@ -53,7 +54,7 @@ var errBusy = errors.New("a server is recording to it; nothing was changed")
 
 // Run is the command line behind "srs dvr".
 func Run(args []string, stdout, stderr io.Writer) int {
-	paths, cut, help, err := parse(args)
+	paths, o, help, err := parse(args)
 	if help {
 		fmt.Fprint(stdout, usage)
 		return exitOK
@@ -76,7 +77,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 				code = exitDamaged
 			}
 		} else {
-			line, err = repair(path, cut)
+			line, err = repair(path, o)
 		}
 		if err != nil {
 			fmt.Fprintf(stderr, "srs dvr %s: %v\n", args[0], err)
@@ -88,21 +89,28 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
+// options are those of repair.
+type options struct{ cut, now bool }
+
 // parse gives the files of a command. Behind "--" everything is a file.
-func parse(args []string) (paths []string, cut, help bool, err error) {
+func parse(args []string) (paths []string, o options, help bool, err error) {
 	if len(args) == 0 {
-		return nil, false, false, errors.New("check or repair?")
+		return nil, o, false, errors.New("check or repair?")
 	}
 	command := args[0]
 	if command == "help" {
-		return nil, false, true, nil
+		return nil, o, true, nil
 	}
 	for i, a := range args {
 		if a == "-h" || a == "-help" || a == "--help" {
-			return nil, false, true, nil
+			return nil, o, true, nil
 		}
 		if a == "--cut" && command == "repair" {
-			cut = true
+			o.cut = true
+			continue
+		}
+		if a == "--now" && command == "repair" {
+			o.now = true
 			continue
 		}
 		if a == "--" && i > 0 {
@@ -110,7 +118,7 @@ func parse(args []string) (paths []string, cut, help bool, err error) {
 			break
 		}
 		if strings.HasPrefix(a, "-") && len(a) > 1 {
-			return nil, false, false, fmt.Errorf("unknown option %s; a file of this name is ./%s", a, a)
+			return nil, o, false, fmt.Errorf("unknown option %s; a file of this name is ./%s", a, a)
 		}
 		if i > 0 {
 			paths = append(paths, a)
@@ -118,11 +126,11 @@ func parse(args []string) (paths []string, cut, help bool, err error) {
 	}
 	switch {
 	case command != "check" && command != "repair":
-		return nil, false, false, fmt.Errorf("unknown command %q", command)
+		return nil, o, false, fmt.Errorf("unknown command %q", command)
 	case len(paths) == 0:
-		return nil, false, false, fmt.Errorf("%s which file?", command)
+		return nil, o, false, fmt.Errorf("%s which file?", command)
 	}
-	return paths, cut, false, nil
+	return paths, o, false, nil
 }
 
 // open opens a regular file; a pipe would have us wait.
@@ -173,7 +181,7 @@ func check(path string) (line string, whole bool, err error) {
 	return describe(rep, state), whole, nil
 }
 
-func repair(path string, cut bool) (line string, err error) {
+func repair(path string, o options) (line string, err error) {
 	f, err := open(path, os.O_RDWR)
 	if err != nil {
 		return "", err
@@ -182,13 +190,13 @@ func repair(path string, cut bool) (line string, err error) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
 		return "", fmt.Errorf("%s: %w", path, errBusy)
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
 	rep, err := flv.Scan(f)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, unread(err))
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
 	}
 	switch {
 	case rep.Frames > 0:
@@ -197,15 +205,21 @@ func repair(path string, cut bool) (line string, err error) {
 	default:
 		return "", fmt.Errorf("%s: %s: nothing was changed", path, noFrame)
 	}
+	growing := strings.HasSuffix(path, tmp)
+	right := rep.Whole() && rep.Telling()
+	if rest := dvr.Rest(f, info); rest > 0 && !o.now && (growing || !right) {
+		return "", fmt.Errorf("%s: another program may be writing it, somebody did %s ago: nothing was changed; repair it in %s, or with --now if nobody does",
+			path, time.Since(info.ModTime()).Round(time.Second), rest.Round(time.Second))
+	}
 	at, err := rep.GoesOn(f)
 	switch {
 	case err != nil:
 		return "", err
-	case at > 0 && !cut:
+	case at > 0 && !o.cut:
 		return "", fmt.Errorf("%s: damaged behind byte %d (%v), and goes on at byte %d: nothing was changed; with --cut all behind it goes, %d bytes",
 			path, rep.Size, rep.Damage, at, info.Size()-rep.Size)
 	}
-	growing, mark := strings.HasSuffix(path, tmp), ""
+	mark := ""
 	if growing {
 		lost := int64(0)
 		if at > 0 {
@@ -219,7 +233,7 @@ func repair(path string, cut bool) (line string, err error) {
 		mark = name
 	}
 	state := "whole, nothing to do"
-	if !rep.Whole() || !rep.Telling() {
+	if !right {
 		if err := errors.Join(rep.Repair(f, ""), f.Sync()); err != nil {
 			return "", err
 		}

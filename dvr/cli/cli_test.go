@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,14 @@ func growing(pictures int) []byte {
 func write(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rest has a file look as if nobody had written to it for long.
+func rest(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -208,6 +217,7 @@ func TestRemedy(t *testing.T) {
 	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: append([]byte("\x02\x00\x0aonMetaData\x08\x00\x00\x00\x01\x00\x08duration\x00"), make([]byte, 8+3)...)})
 	b[len(b)-flv.TagTrailer-1] = 9 // its end
 	write(t, "x.flv", append(b, growing(3)[len(growing(0)):]...))
+	rest(t, "x.flv")
 	for i, c := range []struct{ command, say string }{
 		{"check", "x.flv: whole, but its metadata does not tell duration and size (repair writes them)"}, {"repair", "x.flv: repaired (its metadata has no room for size, an index of keyframes); "},
 		{"check", "x.flv: whole; "}, {"repair", "x.flv: whole, nothing to do (its metadata has no room for size, an index of keyframes); "},
@@ -215,6 +225,33 @@ func TestRemedy(t *testing.T) {
 		if code, out, diag := run(c.command, "x.flv"); code != 0 || !strings.HasPrefix(out, c.say) {
 			t.Errorf("%d %s: %d, %s%s", i, c.command, code, out, diag)
 		}
+	}
+}
+
+// TestForeignGrows: a file that another program may be writing is changed only when that
+// is wanted. One that is as it is to be is none.
+func TestForeignGrows(t *testing.T) {
+	t.Chdir(t.TempDir())
+	b := append(flv.AppendHeader(nil, false, true), growing(3)[len(growing(0)):]...)
+	write(t, "cut.flv", b[:len(b)-3])
+	write(t, "left.flv.tmp", b)
+	write(t, "whole.flv", b)
+	code, out, diag := run("repair", "cut.flv", "left.flv.tmp", "whole.flv")
+	if code != 1 || strings.Count(diag, ": another program may be writing it, somebody did ") != 2 || strings.Count(diag, "; repair it in ") != 2 ||
+		!strings.Contains(diag, "or with --now") || !strings.HasPrefix(out, "whole.flv: whole, nothing to do") {
+		t.Errorf("%d, %s%s", code, out, diag)
+	}
+	if now, _ := os.ReadFile("cut.flv"); !bytes.Equal(now, b[:len(b)-3]) {
+		t.Error("it was changed")
+	}
+	code, out, diag = run("repair", "--now", "cut.flv", "left.flv.tmp")
+	if code != 0 || diag != "" || !strings.Contains(out, "cut.flv: repaired, ") || !strings.Contains(out, ", now left.flv;") {
+		t.Errorf("--now: %d, %s%s", code, out, diag)
+	}
+	write(t, "cut.flv", b[:len(b)-3])
+	rest(t, "cut.flv")
+	if code, out, diag = run("repair", "cut.flv"); code != 0 || !strings.Contains(out, "cut.flv: repaired, ") {
+		t.Errorf("at rest: %d, %s%s", code, out, diag)
 	}
 }
 
@@ -282,6 +319,7 @@ func TestOtherPrograms(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, "cut.flv", b[:len(b)/2])
+		rest(t, "cut.flv")
 		if code, out, _ := run("check", "cut.flv"); code != 1 || !strings.Contains(out, "damaged behind byte") {
 			t.Errorf("%s cut: %d, %s", name, code, out)
 		}
@@ -324,6 +362,7 @@ func TestRepairRights(t *testing.T) {
 		{"foreign.flv.tmp", "foreign.flv", foreign, 0o600},
 	} {
 		write(t, c.name, c.text)
+		rest(t, c.name)
 		if code, out, diag := run("repair", c.name); code != 0 || !strings.Contains(out, "repaired") && c.want != 0o600 {
 			t.Errorf("%d, %s%s", code, out, diag)
 		}
