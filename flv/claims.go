@@ -126,6 +126,12 @@ func (r *Report) Flaw() string {
 	return ""
 }
 
+// Mendable reports whether Repair puts right what Flaw tells: all but the index of
+// another program.
+func (r *Report) Mendable() bool {
+	return r.metadata.tail > 0 || r.claims.wrong == nil && r.claims.next == len(r.claims.index)
+}
+
 // Telling reports whether the metadata has duration and size, as far as it has
 // room for them. Without them a file is played, but not sought in.
 func (r *Report) Telling() bool {

@@ -159,26 +159,47 @@ func check(path string) (line string, whole bool, err error) {
 	if err != nil {
 		return "", false, fmt.Errorf("%s: %w", path, unread(err))
 	}
-	state, whole := "whole", rep.Whole()
+	state, whole := "whole", rep.Whole() && rep.Frames > 0
 	switch {
+	case !whole && flv.Ours(f, rep.Size) && locked(f):
+		state = "being recorded: a server is writing it, and completes it"
 	case rep.Damage != nil:
-		state = fmt.Sprintf("damaged behind byte %d (%v)", rep.Size, rep.Damage)
-		if rep.Frames == 0 {
-			state += ", and " + noneBefore
-		}
-		if at, err := rep.GoesOn(f); err != nil {
+		at, err := rep.GoesOn(f)
+		if err != nil {
 			return "", false, err
-		} else if at > 0 {
+		}
+		state = fmt.Sprintf("damaged behind byte %d (%v)", rep.Size, rep.Damage)
+		if at > 0 {
 			state += fmt.Sprintf(", goes on at byte %d", at)
 		}
+		switch {
+		case rep.Frames == 0:
+			state += ", and " + noneBefore
+		case at > 0:
+			state += " (repair --cut cuts off all behind the damage)"
+		default:
+			state += " (repair cuts that off)"
+		}
 	case rep.Frames == 0:
-		state, whole = noFrame, false
+		state = noFrame
+	case !whole && rep.Mendable():
+		state = "not completed: " + rep.Flaw() + " (repair mends it)"
 	case !whole:
-		state = "not completed: " + rep.Flaw()
+		state = "not right: " + rep.Flaw() + " (repair leaves an index of another program as it is)"
 	case !rep.Telling():
 		state = "whole, but its metadata does not tell duration and size (repair writes them)"
 	}
 	return describe(rep, state), whole, nil
+}
+
+// locked says whether a server is at work on a file. The lock is held for no longer
+// than that takes: a publish may want to go on in it.
+func locked(f *os.File) bool {
+	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK {
+		return true
+	}
+	unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	return false
 }
 
 func repair(path string, o options) (line string, err error) {

@@ -54,7 +54,7 @@ func TestCheckAndRepair(t *testing.T) {
 	write(t, "x.flv", []byte("an earlier recording"))
 
 	code, out, diag := run("check", "x.flv.tmp")
-	if code != 1 || diag != "" || !strings.HasPrefix(out, "x.flv.tmp: damaged behind byte ") ||
+	if code != 1 || diag != "" || !strings.HasPrefix(out, "x.flv.tmp: damaged behind byte ") || !strings.Contains(out, "(unexpected EOF) (repair cuts that off); ") ||
 		!strings.Contains(out, "; duration 3.000 s, 3 frames (3 video, 0 audio), 3 keyframes, 0 gaps, ") {
 		t.Errorf("check: %d, %s%s", code, out, diag)
 	}
@@ -84,7 +84,7 @@ func TestDamageInTheMiddle(t *testing.T) {
 	b[len(b)-4*picture-1] ^= 1 // in the size behind the second picture's tag
 	write(t, "x.flv", b)
 	code, out, _ := run("check", "x.flv")
-	if code != 1 || !strings.Contains(out, ", goes on at byte ") {
+	if code != 1 || !strings.Contains(out, ", goes on at byte ") || !strings.Contains(out, " (repair --cut cuts off all behind the damage); ") {
 		t.Errorf("check: %d, %s", code, out)
 	}
 	code, _, diag := run("repair", "x.flv")
@@ -129,7 +129,12 @@ func TestRefuses(t *testing.T) {
 	if err := unix.Flock(int(busy.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	code, out, diag := run("repair", "absent.flv", "text.flv", "short.flv", "busy.flv.tmp", "pipe.flv", ".", "good.flv")
+	code, out, diag := run("check", "busy.flv.tmp", "good.flv")
+	if code != 1 || diag != "" || !strings.Contains(out, "busy.flv.tmp: being recorded: a server is writing it, and completes it; duration 3.000 s") ||
+		!strings.Contains(out, "good.flv: not completed: its metadata does not say what is in it (repair mends it); ") {
+		t.Errorf("check: %d\n%s%s", code, out, diag)
+	}
+	code, out, diag = run("repair", "absent.flv", "text.flv", "short.flv", "busy.flv.tmp", "pipe.flv", ".", "good.flv")
 	if code != 1 || strings.Count(diag, "\n") != 6 || strings.Count(out, "\n") != 1 || !strings.HasPrefix(out, "good.flv: repaired;") {
 		t.Errorf("%d\n%s%s", code, out, diag)
 	}
@@ -200,7 +205,7 @@ func TestNothingRecorded(t *testing.T) {
 		for _, args := range [][]string{{"check", name}, {"repair", name}, {"repair", "--cut", name}} {
 			code, out, diag := run(args...)
 			if text := out + diag; code != 1 || !strings.Contains(text, name+": "+c.say) || !strings.Contains(text, c.wrong) ||
-				strings.Contains(text, "repair writes") || strings.Contains(text, "with --cut") || args[0] == "repair" && !strings.Contains(diag, ": nothing was changed") {
+				strings.Contains(text, "(repair ") || strings.Contains(text, "with --cut") || args[0] == "repair" && !strings.Contains(diag, ": nothing was changed") {
 				t.Errorf("%q: %d, %s%s", args, code, out, diag)
 			}
 		}
@@ -328,7 +333,7 @@ func TestOtherPrograms(t *testing.T) {
 		if code != 0 || diag != "" || strings.Contains(out, "as far as it goes: its index") != indexed || !strings.Contains(out, noRoom[name]) || strings.Contains(out, no) != (noRoom[name] != "" || name == "pictures.flv") {
 			t.Errorf("%s repaired: %d, %s%s", name, code, out, diag)
 		}
-		if code, out, _ := run("check", "cut.flv"); (code != 0) != indexed {
+		if code, out, _ := run("check", "cut.flv"); (code != 0) != indexed || strings.Contains(out, "(repair leaves an index of another program as it is)") != indexed {
 			t.Errorf("%s checked again: %d, %s", name, code, out)
 		}
 	}
