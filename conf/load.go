@@ -207,7 +207,7 @@ func find(n *node, name string) *node {
 func (c *checker) appends(n *node, d DVR) {
 	at := find(n, "dvr_plan")
 	if d.Plan == "append" && d.TimeJitter == JitterOff {
-		c.log.warnf(at.file, at.at(), "%s: append with time_jitter off: where an encoder begins anew the times in the file go backwards; full and zero go on behind them", at.name())
+		c.log.warnf(at.file, at.at(), "%s: append with time_jitter off: an encoder that begins anew at 0, as most do, begins a new file; full and zero go on in the old one", at.name())
 	}
 	name := d.Path
 	if !strings.HasSuffix(name, ".flv") {

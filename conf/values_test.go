@@ -225,7 +225,7 @@ func TestMergingWarns(t *testing.T) {
 	}
 }
 
-// TestDVRAppendOff: times that go backwards in a file are warned about.
+// TestDVRAppendOff: that a file is hardly ever continued is warned about.
 func TestDVRAppendOff(t *testing.T) {
 	for dvr, want := range map[string]int{
 		"dvr_plan append; time_jitter off;": 1, "dvr_plan append; time_jitter zero;": 0, "time_jitter off;": 0,
