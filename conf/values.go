@@ -306,10 +306,18 @@ func (v *values) globs() []string {
 			v.fail(w.at, "%s is a bad pattern; expected is %s", v.show(w.text), v.row.expected())
 		} else if w.text != "all" && !strings.Contains(w.text, "/") {
 			v.fail(w.at, "%s names no app: a stream is app/stream; expected is %s", v.show(w.text), v.row.expected())
+		} else if slices.ContainsFunc(strings.Split(w.text, "/"), unnamed) {
+			v.warn(w.at, "%s is no stream, so nothing is recorded by it: a stream is app/stream, with no \"/\" or space around either", v.show(w.text))
 		}
 		out = append(out, w.text)
 	}
 	return out
+}
+
+// unnamed says whether no part of a stream's name is written so: "/" only separates
+// parts, spaces around them and the default instance are left out, "." is refused.
+func unnamed(part string) bool {
+	return strings.Trim(part, " ") != part || slices.Contains([]string{"", ".", "..", "_definst_"}, part)
 }
 
 // pathVars are the variables of dvr_path, of SRS 2.0.

@@ -251,6 +251,20 @@ func TestDVRApply(t *testing.T) {
 	}
 }
 
+// TestDVRApplyNothing: what is the name of no stream is warned about.
+func TestDVRApplyNothing(t *testing.T) {
+	for text, want := range map[string]bool{
+		"all": false, "live/x": false, "*/*": false, "live/[a-c]": false, "live/_definst": false,
+		"/live/x": true, "live/x/": true, "live//x": true, "rtmp://h/live/x": true, "/": true, "live/": true,
+		"live/_definst_/x": true, "live/../x": true, "./live/x": true, `"live/ x"`: true,
+	} {
+		warnings := mustParse(t, "listen 1; vhost a { dvr { dvr_apply a/b "+text+"; } }").Warnings
+		if len(warnings) != 0 != want || want && !strings.Contains(warnings[0].String(), "t:1:41: dvr_apply: ") {
+			t.Errorf("%s warns %v", text, warnings)
+		}
+	}
+}
+
 func TestDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b  string
