@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"srs/amf0"
 	"srs/conf"
 	"srs/flv"
+	"srs/rtmp/live"
 )
 
 // TestAppend: a second publish continues the file, on one line of time.
@@ -173,6 +175,33 @@ func TestAppendOwn(t *testing.T) {
 		play("a").unpublish()
 		play("a").unpublish()
 		s.wantFiles("all-1.flv", "all-2.flv", "all.flv", "old-1.flv", "old.flv")
+	})
+}
+
+// TestLongestNames: a stream with the longest names there are goes on in its file, and
+// that counts for the limits of its vhost.
+func TestLongestNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[stream].flv", func(d *conf.DVR) { d.Plan, d.MaxAge = planAppend, time.Hour })
+		longest := strings.Repeat("!", 256) // each is three bytes of an owner
+		for range 2 {
+			f := newFeed()
+			s.record(live.Publisher{Vhost: "v", App: longest, Stream: longest}, func() source { return f })
+			f.send(videoHeader, key(0), inter(40))
+			f.unpublish()
+		}
+		ev := s.events()
+		if len(ev) != 2 || ev[0].File != ev[1].File || times([]parsed{s.read(ev[1])}) != "h0 k0 p40 k80 p120" {
+			t.Errorf("%+v", ev)
+		}
+		old := time.Now().Add(-2 * time.Hour)
+		if err := os.Chtimes(s.cwd+"/"+ev[0].File, old, old); err != nil {
+			t.Fatal(err)
+		}
+		s.run()
+		time.Sleep(2 * time.Minute) // of the bubble
+		synctest.Wait()
+		s.wantFiles()
 	})
 }
 

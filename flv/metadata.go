@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 
 	"srs/amf0"
 )
@@ -90,8 +91,8 @@ func NewFileMetadata(published []byte, keyframes int, note, from string) FileMet
 			array = append(array, p)
 		}
 	}
-	if from != "" && len(from) <= maxString {
-		array = append(array, amf0.Property{Key: recordedFrom, Value: from})
+	if from != "" {
+		array = append(array, amf0.Property{Key: recordedFrom, Value: encodeOwner(from)})
 	}
 	m := FileMetadata{properties: len(array), Body: amf0.Append(nil, "onMetaData", array)}
 	m.tail = len(m.Body) - len(arrayEnd)
@@ -102,6 +103,33 @@ func NewFileMetadata(published []byte, keyframes int, note, from string) FileMet
 		copy(m.Body[p.At:], p.Data)
 	}
 	return m
+}
+
+// encodeOwner is a text, or its pieces where it is too long for one.
+func encodeOwner(from string) any {
+	if len(from) <= maxString {
+		return from
+	}
+	var pieces amf0.StrictArray
+	for from != "" {
+		n := min(len(from), maxString)
+		for n > 1 && n < len(from) && !utf8.RuneStart(from[n]) {
+			n--
+		}
+		pieces, from = append(pieces, from[:n]), from[n:]
+	}
+	return pieces
+}
+
+// decodeOwner reads it back.
+func decodeOwner(v any) string {
+	owner, _ := v.(string)
+	pieces, _ := v.(amf0.StrictArray)
+	for _, p := range pieces {
+		piece, _ := p.(string)
+		owner += piece
+	}
+	return owner
 }
 
 // fill encodes the values of the file in the body's space.

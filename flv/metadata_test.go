@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"srs/amf0"
 )
@@ -176,6 +177,12 @@ func TestOwner(t *testing.T) {
 	}
 	claimed := amf0.Append(nil, "onMetaData", amf0.ECMAArray{{Key: "recordedFrom", Value: "a/b/c"}})
 	m := NewFileMetadata(claimed, 2, "note", "v/live/x")
+	long := strings.Repeat("x", maxString-1) + strings.Repeat("é", maxString)
+	for _, piece := range encodeOwner(long).(amf0.StrictArray) {
+		if text := piece.(string); len(text) > maxString || !utf8.ValidString(text) {
+			t.Errorf("a piece of %d bytes, %q", len(text), text[len(text)-3:])
+		}
+	}
 	for _, c := range []struct {
 		name string
 		body []byte
@@ -185,7 +192,8 @@ func TestOwner(t *testing.T) {
 		{"growing", m.Body, "v/live/x", true},
 		{"complete", complete(m, pictures(5), 777), "v/live/x", true},
 		{"nobody's", NewFileMetadata(claimed, 2, "", "").Body, "", true},
-		{"too long", NewFileMetadata(nil, 2, "", strings.Repeat("x", maxString+1)).Body, "", true},
+		{"long", NewFileMetadata(nil, 2, "", long).Body, long, true},
+		{"long, complete", complete(NewFileMetadata(nil, 2, "note", long), pictures(5), 777), long, true},
 		{"another program's", claimed, "", false},
 		{"damaged", m.Body[:9], "", false},
 	} {

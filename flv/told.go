@@ -43,6 +43,5 @@ func (r *Report) Owner() string {
 
 func ownerIn(values amf0.ECMAArray) string {
 	from, _ := values.Get(recordedFrom)
-	owner, _ := from.(string)
-	return owner
+	return decodeOwner(from)
 }
