@@ -113,6 +113,7 @@ func TestOverflow(t *testing.T) {
 				if waiting > c.mostWaiting || bytes > maxLooseBytes || got.Dropped < c.leastDropped || oldest.Client != got.Dropped+1 {
 					t.Errorf("%d waiting, %d bytes, oldest %d, %+v", waiting, bytes, oldest.Client, got)
 				}
+				synctest.Wait() // the line comes behind
 				if n := strings.Count(book.String(), "notices dropped"); n != 1 {
 					t.Errorf("%d log lines", n)
 				}

@@ -139,6 +139,10 @@ func (e *Engine) forgetLocked(it *item, o Outcome) {
 	switch {
 	case it.stored:
 		e.journal.Release(it.place)
+	case f.owed != nil:
+		it.gone = true
+		e.partLocked(f, false)
+		return
 	case f.entry == nil:
 		return
 	case e.journal.Cancel(f.entry):
@@ -304,6 +308,7 @@ func (e *Engine) trouble(j *journal.Journal, err error) {
 			el = el.Next()
 			e.readyLocked(it)
 		}
+		e.owedReadyLocked()
 	}
 	e.mu.Unlock()
 	if err != nil {

@@ -75,7 +75,7 @@ func quiet(t testing.TB, e *Engine) {
 				return false
 			}
 		}
-		return e.loose.Len() == 0
+		return e.loose.Len()+len(e.owed) == 0
 	}) {
 		t.Fatal("the journal does not store what it has")
 	}

@@ -80,7 +80,12 @@ type Engine struct {
 	looseBytes int
 	kept       int // bytes of payloads that are on disk and in memory
 
+	owed    []*owed       // ends of the last run, not made yet; the first may be in feed's hands
+	feeding bool          // feed runs
+	room    chan struct{} // capacity 1: less is loose
+
 	dropsUnlogged int
+	dropTimer     *time.Timer // nil: there are none
 	dropLogged    time.Time
 
 	unsent       map[unsentKey]*unsent // not logged yet
@@ -108,6 +113,7 @@ func newEngine(o Options, dial dialFunc) *Engine {
 		seed:       maphash.MakeSeed(),
 		maxPending: maxPending,
 		drained:    make(chan struct{}),
+		room:       make(chan struct{}, 1),
 		counters:   make(map[Action]*Counts),
 		endpoints:  make(map[string]*endpoint),
 		targets:    make(map[string]*target),
@@ -270,8 +276,10 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 	drops, j := e.dropsUnlogged, e.journal
 	e.dropsUnlogged = 0
-	if e.unsentTimer != nil {
-		e.unsentTimer.Stop()
+	for _, timer := range []*time.Timer{e.dropTimer, e.unsentTimer} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	e.mu.Unlock()
 	e.logUnsent()
@@ -316,7 +324,7 @@ func (e *Engine) account() error {
 		}
 		for it := ep.oldest; it != nil; it = it.newer {
 			left++
-			if it.stored {
+			if it.stored || it.fresh != nil && it.fresh.owed != nil {
 				kept++
 			} else {
 				e.countLocked(it.name()).Dropped++

@@ -79,6 +79,7 @@ type fresh struct {
 	closes  *begin         // ended once this is stored
 	keeping *keeping       // told once this is stored, or delivered
 	loose   *list.Element  // in Engine.loose; nil once stored
+	owed    *owed          // what it is made of, while it has no payload
 }
 
 func (it *item) name() Action { return actions[it.action] }

@@ -32,9 +32,6 @@ type notice struct {
 	urls  []string
 	rules *Rules
 	begin *begin // that it ends; nil: none
-	await endKey // whose gates wait for it; zero: as usual
-	made  made   // of an end whose rules are gone: how the begin was
-	told  int    // URLs that an earlier run has told of it
 
 	keeping *keeping // nil: nobody asks
 }
@@ -61,14 +58,8 @@ func (e *Engine) keptLocked(f *fresh) {
 // tell queues a notice. It never blocks.
 func (e *Engine) tell(n notice) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.queueLocked(n)
-	drops := e.dropsToLogLocked()
-	waiting, bytes := e.loose.Len(), e.looseBytes
-	e.mu.Unlock()
-	if drops > 0 {
-		e.log.Warn("http hook notices dropped: too many wait for an endpoint, the oldest go",
-			"count", drops, "waiting", waiting, "bytes", bytes)
-	}
 }
 
 func (e *Engine) queueLocked(n notice) {
@@ -76,14 +67,10 @@ func (e *Engine) queueLocked(n notice) {
 	if e.closed {
 		count.Told += uint64(len(n.urls))
 		count.Dropped += uint64(len(n.urls))
-		e.dropsUnlogged += len(n.urls)
+		e.droppedLocked(len(n.urls))
 		return
 	}
 	stream := n.ev.streamKey()
-	how := n.made
-	if !n.rules.gone {
-		how = madeBy(n.rules)
-	}
 	ends := n.begin != nil && n.begin.seq != 0
 	if ends {
 		n.begin.parts = len(n.urls)
@@ -94,7 +81,7 @@ func (e *Engine) queueLocked(n notice) {
 		ep := e.endpointLocked(t.key)
 		rec := told{
 			At: time.Now(), ID: n.id, Action: n.ev.Action, Client: n.ev.ClientID, Stream: stream, URL: url, Body: n.body,
-			Made: how, Parts: uint64(len(n.urls) + n.told),
+			Made: madeBy(n.rules), Parts: uint64(len(n.urls)),
 		}
 		f := &fresh{keeping: n.keeping}
 		if ends {
@@ -105,8 +92,8 @@ func (e *Engine) queueLocked(n notice) {
 		f.loose = e.loose.PushBack(it)
 		e.looseBytes += int(it.size) + itemOverhead
 		e.storeLocked(it)
-		await := n.await
-		if await == (endKey{}) && n.ev.Action == OnUnpublish {
+		var await endKey
+		if n.ev.Action == OnUnpublish {
 			await = endKey{stream: e.hash(stream)}
 		}
 		it.lane = e.laneLocked(ep, stream.vhost, n.rules)
@@ -128,7 +115,7 @@ func (e *Engine) storeLocked(it *item) {
 		e.partLocked(f, false)
 		return
 	}
-	it.ready = e.untrusted
+	it.ready = it.ready || e.untrusted
 	f.entry = &journal.Entry{Kind: recordNotice, Payload: f.payload, Hold: true, Owner: it}
 	e.journal.Append(f.entry)
 	it.seq = f.entry.Seq
@@ -154,11 +141,16 @@ func (e *Engine) addLocked(ep *endpoint, it *item, line uint64, await endKey) {
 	if ep.waits[await] != nil { // a gate waits already: it waits for this too
 		e.hurryLocked(it)
 	}
+	e.boundLocked(ep)
+}
+
+// boundLocked drops the oldest of what waits too much for an endpoint.
+func (e *Engine) boundLocked(ep *endpoint) {
 	for drop := ep.oldest; drop != nil && (ep.pending > e.maxPending || ep.bytes > maxBytes); {
 		next := drop.newer
 		if !drop.running() {
 			e.finishLocked(drop, Dropped)
-			e.dropsUnlogged++
+			e.droppedLocked(1)
 		}
 		drop = next
 	}
@@ -170,7 +162,7 @@ func (e *Engine) dropOldestLooseLocked() bool {
 	for el := e.loose.Front(); el != nil; el = el.Next() {
 		if it := el.Value.(*item); !it.running() {
 			e.finishLocked(it, Dropped)
-			e.dropsUnlogged++
+			e.droppedLocked(1)
 			return true
 		}
 	}
@@ -302,13 +294,22 @@ func notNil(r *Refusal, bad bool) *Refusal {
 // read finds out what an item says.
 func (e *Engine) read(it *item) (*told, *target, error) {
 	var payload []byte
+	var o *owed
 	e.mu.Lock()
 	place := it.place
 	if it.fresh != nil {
-		payload = it.fresh.payload
+		payload, o = it.fresh.payload, it.fresh.owed
 	}
+	id := e.serverID
 	e.mu.Unlock()
-	if payload == nil {
+	switch {
+	case o != nil:
+		b, err := e.readOwed(o)
+		if err != nil {
+			return nil, nil, err
+		}
+		payload = o.payload(b, o.urlOf(it), id)
+	case payload == nil:
 		var err error
 		if payload, err = e.journal.Read(place); err != nil {
 			return nil, nil, err
@@ -379,6 +380,7 @@ func (e *Engine) tightenLocked(it *item) {
 		e.loose.Remove(f.loose)
 		f.loose = nil
 		e.looseBytes -= int(it.size) + itemOverhead
+		e.roomLocked()
 	}
 }
 
@@ -432,13 +434,20 @@ func (e *Engine) logNotice(n *told, t *target, done, last bool, tries int, r *Re
 	e.log.Log(context.Background(), level, "http hook "+string(n.Action)+text, attrs...)
 }
 
-// dropsToLogLocked returns how many drops a log line is due for: at most one a
-// second, none in between.
-func (e *Engine) dropsToLogLocked() int {
-	n := e.dropsUnlogged
-	if n == 0 || time.Since(e.dropLogged) < dropLogEvery {
-		return 0
+// droppedLocked counts what was dropped, for one line a second.
+func (e *Engine) droppedLocked(n int) {
+	e.dropsUnlogged += n
+	if e.dropTimer == nil && !e.closed {
+		e.dropTimer = time.AfterFunc(max(0, dropLogEvery-time.Since(e.dropLogged)), e.logDrops)
 	}
-	e.dropLogged, e.dropsUnlogged = time.Now(), 0
-	return n
+}
+
+func (e *Engine) logDrops() {
+	e.mu.Lock()
+	n, waiting, bytes := e.dropsUnlogged, e.loose.Len(), e.looseBytes
+	e.dropsUnlogged, e.dropTimer, e.dropLogged = 0, nil, time.Now()
+	e.mu.Unlock()
+	if n > 0 {
+		e.log.Warn("http hook notices dropped: too many wait for an endpoint, the oldest go", "count", n, "waiting", waiting, "bytes", bytes)
+	}
 }

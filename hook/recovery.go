@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"srs/hook/journal"
 )
@@ -91,6 +92,7 @@ func (f *recovery) replay(r journal.Record) {
 	case recordBegin:
 		var b *begun
 		if b, err = parseBegun(r.Payload); err == nil && !f.done[r.Seq] {
+			b.Event.IP, b.Event.TcURL, b.Event.Param = "", "", "" // read again when its end is made
 			f.begins[r.Seq] = &foundBegin{b, r.Seq, r.Place}
 		}
 	case recordNotice:
@@ -238,10 +240,16 @@ func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool))
 			f.orphan(ev.Vhost, e.targetLocked(url).key, rules, fb.Made)
 		}
 		missing++
-		e.queueLocked(notice{
-			ev: &ev, id: endID(fb.ID), body: ev.AppendJSON(nil, e.serverID, rules.ClientIDString),
-			urls: urls, rules: rules, begin: b, made: fb.Made, told: len(f.parts[fb.seq]), await: await(ev.Action, ev.ClientID, ev.streamKey()),
-		})
+		o := &owed{begin: b, at: time.Now(), idAsString: rules.ClientIDString, how: fb.Made, told: len(f.parts[fb.seq]), urls: urls}
+		if !rules.gone {
+			o.how = madeBy(rules)
+		}
+		e.oweLocked(o, fb, rules, await(ev.Action, ev.ClientID, ev.streamKey()))
+	}
+	if len(e.owed) > 0 {
+		e.feeding = true
+		e.calls.Add(1)
+		go e.feed()
 	}
 	for _, ep := range e.endpoints {
 		ep.drainLocked()
