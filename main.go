@@ -395,9 +395,8 @@ func (p *process) reload() {
 		p.hooks.SwitchOn(old.JournalDir, force.of)
 	}
 	for vhost, rules := range p.force.Load().rules {
-		if _, exists := force.of(vhost); !exists {
-			p.hooks.Removed(vhost, rules)
-		}
+		now, _ := force.of(vhost)
+		p.hooks.Replaced(vhost, rules, now)
 	}
 	p.force.Store(force)
 	p.warn(config)

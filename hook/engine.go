@@ -92,6 +92,7 @@ type Engine struct {
 	unsentTimer  *time.Timer
 	unsentLogged time.Time
 	removed      map[string]*Rules // the last ones of vhosts that are gone
+	lastOn       map[string]*Rules // the last ones with hooks, of vhosts that had some
 }
 
 // Counts is what happened to one kind of event. A notice counts once for each
@@ -121,6 +122,7 @@ func newEngine(o Options, dial dialFunc) *Engine {
 		begins:     make(map[*begin]struct{}),
 		unsent:     make(map[unsentKey]*unsent),
 		removed:    make(map[string]*Rules),
+		lastOn:     make(map[string]*Rules),
 	}
 	if e.userAgent == "" {
 		e.userAgent = "srs"
@@ -176,31 +178,6 @@ func (e *Engine) TellFile(ev Event, kept func()) {
 		ev: &ev, id: id, body: ev.AppendJSON(nil, e.id(), rules.ClientIDString), urls: urls, rules: rules,
 		keeping: &keeping{parts: len(urls), over: kept},
 	})
-}
-
-// rulesOf returns the rules for calls about a vhost's notices: those in force,
-// with their secrets and TLS options; where hooks are off or the vhost is gone
-// those that were last in force, as far as they are known.
-func (e *Engine) rulesOf(vhost string, last *Rules) *Rules {
-	e.mu.Lock()
-	if removed := e.removed[vhost]; removed.on() { // it may have other secrets than what was told under the rules before
-		last = removed
-	}
-	e.mu.Unlock()
-	return rulesFrom(e.rules, vhost, last)
-}
-
-func rulesFrom(rules func(string) (*Rules, bool), vhost string, last *Rules) *Rules {
-	r, _ := rules(vhost)
-	switch {
-	case r.on():
-		return r
-	case last != nil && (r == nil || last.on() && !last.gone):
-		return last
-	case r != nil:
-		return r
-	}
-	return &Rules{gone: true}
 }
 
 // id is the server's.

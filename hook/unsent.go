@@ -10,7 +10,6 @@ const (
 	unsentSoon  = time.Second      // after the first
 	unsentEvery = 10 * time.Second // between two: a kill takes what was counted since
 	unsentNames = 8                // files named in one
-	maxRemoved  = 1024             // vhosts whose last rules are kept
 )
 
 // An unsentKey is what events that are not sent have in common. An unsent counts
@@ -90,18 +89,4 @@ func (e *Engine) logUnsent() {
 		}
 		e.log.Warn(key.why, args...)
 	}
-}
-
-// Removed keeps the last rules of a vhost that a reload removes: its recordings
-// are announced where they would have been.
-func (e *Engine) Removed(vhost string, last *Rules) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if _, known := e.removed[vhost]; !known && len(e.removed) >= maxRemoved {
-		for other := range e.removed {
-			delete(e.removed, other)
-			break
-		}
-	}
-	e.removed[vhost] = last
 }

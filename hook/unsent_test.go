@@ -1,7 +1,6 @@
 package hook
 
 import (
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,17 +73,17 @@ func TestFilesOfAVhostThatIsGone(t *testing.T) {
 	srv := newLedger(t, nil)
 	var book logBook
 	e := openEngine(t, Options{Rules: func(string) (*Rules, bool) { return nil, false }, Log: book.logger()})
-	e.Removed("v.example", all(srv.URL))
-	e.Removed("no.example", &Rules{Enabled: true})
+	e.Replaced("v.example", all(srv.URL), nil)
+	e.Replaced("no.example", &Rules{Enabled: true}, nil)
 	for _, vhost := range []string{"v.example", "old.example", "no.example", "old.example"} {
 		ev := event(OnDVR, 1, "s")
 		ev.Vhost, ev.File = vhost, "./rec/"+vhost+".flv"
 		e.TellFile(ev, func() {})
 	}
-	for i := range 2 * maxRemoved {
-		e.Removed(strings.Repeat("x", i), nil)
+	for i := range 2 * maxReplaced {
+		e.Replaced(strings.Repeat("x", i), all(), nil)
 	}
-	if len(e.removed) > maxRemoved {
+	if len(e.removed) > maxReplaced || len(e.lastOn) > maxReplaced {
 		t.Errorf("%d are kept", len(e.removed))
 	}
 	wantCalls(t, srv, "/ on_dvr 1 s./rec/v.example.flv")
@@ -97,13 +96,6 @@ func TestFilesOfAVhostThatIsGone(t *testing.T) {
 // Of a vhost that a reload removes all is told as its last block said, to the URLs
 // of the begin; and nobody is called whom that block had switched off.
 func TestEndsOfARemovedVhost(t *testing.T) {
-	key := func(letter string) Secret {
-		s, err := ParseSecret("whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 24))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
 	for name, c := range map[string]struct {
 		off     bool // by the last block
 		pending bool // the ends are told before the vhost is removed
@@ -123,7 +115,7 @@ func TestEndsOfARemovedVhost(t *testing.T) {
 				io.WriteString(w, "0")
 			})
 			first, second := all(srv.URL+"/1"), all(srv.URL+"/2")
-			first.Secrets, second.Secrets = []Secret{key("a")}, []Secret{key("b")}
+			first.Secrets, second.Secrets = []Secret{testSecret(t, "a")}, []Secret{testSecret(t, "b")}
 			second.Enabled = !c.off
 			var now atomic.Pointer[Rules]
 			now.Store(first)
@@ -145,8 +137,9 @@ func TestEndsOfARemovedVhost(t *testing.T) {
 					t.Fatal(srv.saw())
 				}
 			}
+			e.Replaced("v.example", first, second)
 			now.Store(second)
-			e.Removed("v.example", second)
+			e.Replaced("v.example", second, nil)
 			now.Store(nil)
 			before := len(srv.seen())
 			down.Store(false)
