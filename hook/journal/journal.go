@@ -100,6 +100,7 @@ type Journal struct {
 	done   sync.WaitGroup
 	flush  func(*os.File) error                              // fdatasync, or a test's
 	put    func(f *os.File, b []byte, at int64) (int, error) // WriteAt, or a test's
+	unlink func(path string) error                           // os.Remove, or a test's
 
 	// The writer's, once it runs.
 	refused     error // why the directory is not taken; nil: it is
@@ -112,7 +113,6 @@ type Journal struct {
 
 	stateMu   sync.Mutex // held while the state's file is written
 	troubleMu sync.Mutex // held while Trouble is called
-	trouble   bool
 
 	mu         sync.Mutex
 	queue      []*Entry // not written
@@ -129,6 +129,8 @@ type Journal struct {
 	writing    time.Time // since when the writer waits for the disk; zero: it does not
 	syncing    time.Time // likewise the syncer
 	watch      *time.Timer
+	trouble    bool // written under troubleMu, too
+	hung       bool // that is only that the disk does not answer
 	state      State
 	below      uint64 // wanted in state
 	unreadable int    // places, of the start
@@ -347,43 +349,12 @@ func (j *Journal) Close(ctx context.Context) error {
 // giveUp lets another have the directory, once both goroutines are gone.
 func (j *Journal) giveUp() {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.watch != nil {
 		j.watch.Stop()
 	}
+	j.mu.Unlock()
 	if j.lock != nil {
 		j.lock.Close()
-	}
-}
-
-// watched looks whether the disk answers, as long as something waits.
-func (j *Journal) watched() {
-	j.mu.Lock()
-	stalled := false
-	for _, since := range []time.Time{j.writing, j.syncing} {
-		stalled = stalled || !since.IsZero() && time.Since(since) >= stallAfter
-	}
-	if len(j.queue)+len(j.unsynced) > 0 || stalled {
-		j.watch.Reset(stallAfter / 4)
-	} else {
-		j.watch = nil
-	}
-	j.mu.Unlock()
-	if stalled {
-		j.setTrouble(errors.New("the disk has not answered for " + stallAfter.String()))
-	}
-}
-
-// setTrouble tells of a change.
-func (j *Journal) setTrouble(err error) {
-	j.troubleMu.Lock()
-	defer j.troubleMu.Unlock()
-	j.mu.Lock()
-	changed := j.trouble != (err != nil)
-	j.trouble = err != nil
-	j.mu.Unlock()
-	if changed {
-		j.o.Trouble(err)
 	}
 }
 

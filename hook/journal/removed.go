@@ -24,12 +24,12 @@ func (j *Journal) look() error {
 	j.mu.Lock()
 	f := j.file
 	j.mu.Unlock()
+	j.busy(&j.writing, true)
 	if !removed(f) && !removed(j.lock) {
 		return nil
 	}
 	j.awaitSync() // the syncer leaves the file alone from here on
 	j.busy(&j.writing, true)
-	defer j.busy(&j.writing, false)
 	lost, err := j.putBack()
 	if err != nil {
 		return fmt.Errorf("its files were removed and cannot be made anew: %w", err)

@@ -92,7 +92,6 @@ func (j *Journal) rescue() bool {
 	if err == nil {
 		_, err = j.writeBatch(batch, size)
 	}
-	j.busy(&j.writing, false)
 	if err != nil {
 		j.fail(waiting, false)
 		j.keepSpare()

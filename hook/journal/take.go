@@ -26,7 +26,7 @@ func Open(o Options) (*Journal, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	j := &Journal{
-		o: o, quit: make(chan struct{}), flush: fdatasync, put: (*os.File).WriteAt, most: batchBytes, seq: 1,
+		o: o, quit: make(chan struct{}), flush: fdatasync, put: (*os.File).WriteAt, unlink: os.Remove, most: batchBytes, seq: 1,
 		wakeW: make(chan struct{}, 1), wakeS: make(chan struct{}, 1), synced: make(chan struct{}, 1),
 	}
 	if j.refused = j.take(); errors.Is(j.refused, ErrInUse) && !o.Patient {

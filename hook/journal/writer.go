@@ -4,13 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // write is the writer's goroutine: it puts the queue into the file.
@@ -28,6 +25,7 @@ func (j *Journal) write() {
 		wait := j.writeQueue()
 		j.remove()
 		j.keepState()
+		j.busy(&j.writing, false)
 		if wait == 0 {
 			select {
 			case <-j.wakeW:
@@ -48,7 +46,7 @@ func (j *Journal) write() {
 		j.mu.Unlock()
 		j.writeQueue()
 		j.keepState()
-		j.awaitSync()
+		j.awaitSync() // no more of the disk
 		return
 	}
 }
@@ -90,7 +88,6 @@ func (j *Journal) writeQueue() time.Duration {
 		}
 		j.busy(&j.writing, true)
 		torn, err := j.writeBatch(batch, size)
-		j.busy(&j.writing, false)
 		if err == nil {
 			j.most = min(2*j.most, batchBytes)
 			continue
@@ -154,16 +151,6 @@ func (j *Journal) writeBatch(batch []*Entry, size int) (torn bool, err error) {
 	return false, nil
 }
 
-// busy notes that a goroutine waits for the disk, or does no more.
-func (j *Journal) busy(since *time.Time, yes bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	*since = time.Time{}
-	if yes {
-		*since = time.Now()
-	}
-}
-
 // create begins a segment, in the spare file where the disk is full.
 func (j *Journal) create(inSpare bool) (*os.File, error) {
 	var salt [4]byte
@@ -202,17 +189,20 @@ func (j *Journal) create(inSpare bool) (*os.File, error) {
 // roll ends a full segment.
 func (j *Journal) roll() {
 	j.awaitSync()
+	j.busy(&j.writing, true)
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.file != nil {
-		j.file.Close()
-		j.file = nil
+	f := j.file
+	j.file = nil
+	j.mu.Unlock()
+	if f != nil {
+		f.Close()
 	}
 }
 
 // awaitSync waits until the syncer is through with the file and has told so, or gave
 // the file up.
 func (j *Journal) awaitSync() {
+	j.busy(&j.writing, false)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.rolling = true
@@ -250,7 +240,7 @@ func (j *Journal) fail(batch []*Entry, torn bool) {
 			}
 		}
 		if s := j.segments[len(j.segments)-1]; s.size == headerSize { // nothing whole is in it
-			os.Remove(name(j.o.Dir, s.number))
+			defer j.unlink(name(j.o.Dir, s.number))
 			j.segments = j.segments[:len(j.segments)-1]
 		}
 	}
@@ -285,7 +275,8 @@ func (j *Journal) remove() (any bool) {
 		s := j.segments[0]
 		j.segments = j.segments[1:]
 		j.mu.Unlock()
-		if err := os.Remove(name(j.o.Dir, s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		j.busy(&j.writing, true)
+		if err := j.unlink(name(j.o.Dir, s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			j.o.Log.Warn("a journal file that is not needed cannot be removed", "error", err.Error())
 		}
 		any = true
@@ -304,6 +295,7 @@ func (j *Journal) keepState() {
 	if !changed {
 		return
 	}
+	j.busy(&j.writing, true)
 	err := writeState(j.o.Dir, s)
 	if err == nil {
 		j.mu.Lock()
@@ -313,86 +305,4 @@ func (j *Journal) keepState() {
 		j.o.Log.Error("the highest client id cannot be kept: should the clock go back before the next start, ids may repeat", "error", err.Error())
 	}
 	j.stateFailed = err != nil
-}
-
-// sync is the syncer's goroutine: it makes durable what was written.
-func (j *Journal) sync() {
-	for {
-		<-j.wakeS
-		for j.commit() {
-		}
-		j.mu.Lock()
-		ended := j.ended
-		j.mu.Unlock()
-		if ended {
-			return
-		}
-	}
-}
-
-// commit syncs once and reports whether there is more.
-func (j *Journal) commit() bool {
-	j.mu.Lock()
-	f, n := j.file, len(j.unsynced)
-	j.mu.Unlock()
-	if n == 0 {
-		wake(j.synced)
-		return false
-	}
-	begun := time.Now()
-	j.busy(&j.syncing, true)
-	err := j.flush(f)
-	j.busy(&j.syncing, false)
-	j.mu.Lock()
-	if j.file != f { // given up by the writer
-		j.mu.Unlock()
-		return false
-	}
-	if err != nil {
-		j.mu.Unlock()
-		j.fail(nil, false)
-		j.setTrouble(fmt.Errorf("fdatasync: %w", err))
-		return false
-	}
-	stored := j.unsynced[:n:n]
-	j.unsynced = j.unsynced[n:]
-	if len(j.unsynced) == 0 {
-		j.unsynced = nil
-	}
-	for _, e := range stored {
-		j.dropCopyLocked(e)
-	}
-	rolling, behind := j.rolling, j.behind
-	j.telling = true
-	j.mu.Unlock()
-	if !behind {
-		j.setTrouble(nil)
-	}
-	j.o.Stored(stored)
-	j.mu.Lock()
-	j.telling = false
-	j.mu.Unlock()
-	wake(j.synced)
-	if !rolling {
-		timer := time.NewTimer(commitEvery - time.Since(begun))
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-j.quit:
-		}
-	}
-	return true
-}
-
-func fdatasync(f *os.File) error {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = unix.Fdatasync(int(fd)) })
-	if err != nil {
-		return err
-	}
-	return failed
 }
