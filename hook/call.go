@@ -45,7 +45,7 @@ func (e *Engine) call(ctx context.Context, t *target, rules *Rules, id string, b
 		TLSHandshakeStart: func() { stage.Store(stageTLS) },
 		GotConn:           func(httptrace.GotConnInfo) { stage.Store(stageConnected); sent.Store(true) },
 	}
-	traced, client := httptrace.WithClientTrace(ctx, trace), e.transport(rules.TLS)
+	traced, client := httptrace.WithClientTrace(ctx, trace), e.transport(t, rules.TLS)
 	var resp *http.Response
 	var err error
 	for wait := minKnock; ; wait = min(2*wait, maxKnock) {

@@ -208,7 +208,7 @@ func TestHK24(t *testing.T) {
 	if err := e.Client().Ask(t.Context(), event(OnPublish, 1, "s")); err != nil {
 		t.Fatal(err)
 	}
-	if e.transport(nil).Transport.(*http.Transport).Proxy != nil { // net/http reads the environment once, perhaps before this test
+	if e.transport(parseTarget("http://h/"), nil).Transport.(*http.Transport).Proxy != nil { // net/http reads the environment once, perhaps before this test
 		t.Error("a proxy function is set")
 	}
 	wantCalls(t, canary)

@@ -4,11 +4,9 @@ import (
 	"container/list"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -62,7 +60,7 @@ type Engine struct {
 
 	endpoints  map[string]*endpoint
 	targets    map[string]*target // by raw URL, a cache
-	transports map[[sha256.Size]byte]*http.Client
+	transports map[transportKey]transport
 
 	serverID  string           // "": until a journal is opened
 	journal   *journal.Journal // nil: notices do not survive a restart
@@ -118,7 +116,7 @@ func newEngine(o Options, dial dialFunc) *Engine {
 		counters:   make(map[Action]*Counts),
 		endpoints:  make(map[string]*endpoint),
 		targets:    make(map[string]*target),
-		transports: make(map[[sha256.Size]byte]*http.Client),
+		transports: make(map[transportKey]transport),
 		begins:     make(map[*begin]struct{}),
 		unsent:     make(map[unsentKey]*unsent),
 		removed:    make(map[string]*Rules),
@@ -248,8 +246,8 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.names.close()
 	e.awaitGiven()
 	e.mu.Lock()
-	for _, c := range e.transports {
-		c.CloseIdleConnections()
+	for _, t := range e.transports {
+		t.client.CloseIdleConnections()
 	}
 	drops, j := e.dropsUnlogged, e.journal
 	e.dropsUnlogged = 0

@@ -33,6 +33,7 @@ type resolver struct {
 
 	mu    sync.Mutex
 	names map[string]*answerOf
+	moved uint64 // times that any name has got other addresses
 }
 
 // An answerOf is what is known of one name. Guarded by resolver.mu.
@@ -40,8 +41,9 @@ type answerOf struct {
 	good   []netip.Addr
 	at     time.Time // when good came
 	asking chan struct{}
-	err    error // of the last lookup
-	told   bool  // the log says that it fails
+	err    error  // of the last lookup
+	told   bool   // the log says that it fails
+	moves  uint64 // resolver.moved when this name has got others
 }
 
 func newResolver(log *slog.Logger) *resolver {
@@ -102,11 +104,7 @@ func (r *resolver) resolve(ctx context.Context, host string) ([]netip.Addr, erro
 		defer r.mu.Unlock()
 		return a.good, nil
 	}
-	if a.asking == nil {
-		a.asking = make(chan struct{})
-		done := a.asking
-		r.running.Go(func() { r.ask(a, host, done) })
-	}
+	r.askLocked(a, host)
 	asking, has := a.asking, a.good != nil
 	r.mu.Unlock()
 	var patience <-chan time.Time
@@ -131,6 +129,37 @@ func (r *resolver) resolve(ctx context.Context, host string) ([]netip.Addr, erro
 	return nil, a.err
 }
 
+// moves is another, larger number when a name has got other addresses, as far as that
+// is known by now; it has the name looked up now and then, which nobody else does while
+// connections to it are kept. It waits for nothing.
+func (r *resolver) moves(host string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.names[host] // of one that is not looked up, there is none
+	if a == nil {
+		return 0
+	}
+	if time.Since(a.at) >= answerFresh {
+		r.askLocked(a, host)
+	}
+	return a.moves
+}
+
+// askLocked has a name looked up, if it is not.
+func (r *resolver) askLocked(a *answerOf, host string) {
+	if a.asking == nil {
+		a.asking = make(chan struct{})
+		done := a.asking
+		r.running.Go(func() { r.ask(a, host, done) })
+	}
+}
+
+// sameAddrs reports whether two answers are alike but for their order.
+func sameAddrs(a, b []netip.Addr) bool {
+	sorted := func(s []netip.Addr) []netip.Addr { return slices.SortedFunc(slices.Values(s), netip.Addr.Compare) }
+	return slices.Equal(sorted(a), sorted(b))
+}
+
 // ask looks a name up once, for all who wait.
 func (r *resolver) ask(a *answerOf, host string, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(r.ended, lookupTimeout)
@@ -148,6 +177,10 @@ func (r *resolver) ask(a *answerOf, host string, done chan struct{}) {
 		a.told = err != nil
 	}
 	if err == nil {
+		if a.good != nil && !sameAddrs(a.good, addrs) {
+			r.moved++
+			a.moves = r.moved
+		}
 		a.good, a.at = addrs, time.Now()
 	}
 	r.mu.Unlock()

@@ -3,11 +3,11 @@ package hook
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,37 +82,96 @@ func TestHK16(t *testing.T) {
 	})
 }
 
-// HK-16: an endpoint moves; it is called where it is now within 5 s.
+// HK-16: an endpoint moves; it is called where it is now within 5 s, also where the old
+// address still answers, on connections that are kept.
 func TestHK16Moved(t *testing.T) {
-	old := newLedger(t, nil)
-	_, port, _ := net.SplitHostPort(old.Listener.Addr().String())
-	ln, err := net.Listen("tcp", "127.0.0.2:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	moved := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "0") }))
-	moved.Listener.Close()
-	moved.Listener = ln
-	moved.Start()
-	defer moved.Close()
+	for _, answers := range []bool{false, true} {
+		t.Run(map[bool]string{false: "the old address is gone", true: "the old address answers"}[answers], func(t *testing.T) {
+			t.Parallel()
+			old := newLedger(t, nil)
+			_, port, _ := net.SplitHostPort(old.Listener.Addr().String())
+			ln, err := net.Listen("tcp", "127.0.0.2:"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			moved := &ledger{}
+			moved.Server = httptest.NewUnstartedServer(moved)
+			moved.Listener.Close()
+			moved.Listener = ln
+			moved.Start()
+			defer moved.Close()
 
-	e := testEngine(t, all("http://moves.example:"+port+"/"))
-	var at atomic.Value
-	at.Store(netip.MustParseAddr("127.0.0.1"))
-	e.names.lookup = func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{at.Load().(netip.Addr)}, nil }
-	if err := e.Client().Ask(t.Context(), event(OnPlay, 1, "s")); err != nil || len(old.seen()) != 1 {
-		t.Fatal(err)
+			e := testEngine(t, all("http://moves.example:"+port+"/"))
+			var at atomic.Value
+			at.Store(netip.MustParseAddr("127.0.0.1"))
+			e.names.lookup = func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{at.Load().(netip.Addr)}, nil }
+			if err := e.Client().Ask(t.Context(), event(OnPlay, 1, "s")); err != nil || len(old.seen()) != 1 {
+				t.Fatal(err)
+			}
+			at.Store(netip.MustParseAddr("127.0.0.2"))
+			if !answers {
+				old.Close()
+			}
+			begun := time.Now()
+			tick := time.NewTicker(400 * time.Millisecond) // seldom enough for the breaker
+			defer tick.Stop()
+			for len(moved.seen()) == 0 {
+				if err := e.Client().Ask(t.Context(), event(OnPlay, 1, "s")); err != nil && answers {
+					t.Error(err)
+				}
+				if <-tick.C; time.Since(begun) > 5*time.Second {
+					t.Fatal("it is still called where it was")
+				}
+			}
+			n := len(old.seen())
+			for range 5 {
+				if err := e.Client().Ask(t.Context(), event(OnPlay, 1, "s")); err != nil {
+					t.Error(err)
+				}
+			}
+			if len(old.seen()) != n || len(moved.seen()) < 6 {
+				t.Errorf("%d calls more where it was, %d where it is", len(old.seen())-n, len(moved.seen()))
+			}
+		})
 	}
-	at.Store(netip.MustParseAddr("127.0.0.2"))
-	old.Close()
-	begun := time.Now()
-	tick := time.NewTicker(400 * time.Millisecond) // seldom enough for the breaker
-	defer tick.Stop()
-	for e.Client().Ask(t.Context(), event(OnPlay, 1, "s")) != nil {
-		if <-tick.C; time.Since(begun) > 5*time.Second {
-			t.Fatal("it is still called where it was")
+}
+
+// While connections are kept a name is looked up beside the calls, now and then, and a
+// name server that hangs delays none; only other addresses count, not their order.
+func TestLookedUpBesideUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+		r := newResolver(New(Options{}).log)
+		defer r.close()
+		var answer atomic.Pointer[[]netip.Addr]
+		r.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			if addrs := answer.Load(); addrs != nil {
+				return slices.Clone(*addrs), nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
 		}
-	}
+		answer.Store(&[]netip.Addr{a, b})
+		if r.resolve(t.Context(), "h"); r.moves("h") != 0 || r.moves("other") != 0 {
+			t.Error("it has not moved")
+		}
+		for _, c := range []struct {
+			answer *[]netip.Addr
+			want   uint64
+		}{{&[]netip.Addr{b, a}, 0}, {nil, 0}, {&[]netip.Addr{b}, 1}, {&[]netip.Addr{b}, 1}, {&[]netip.Addr{a}, 2}} {
+			answer.Store(c.answer)
+			<-time.After(lookupTimeout + answerFresh) // the answer is old, and one that hung is given up
+			begun := time.Now()
+			before := r.moves("h")
+			synctest.Wait()
+			if got := r.moves("h"); got != c.want || before > got || time.Since(begun) != 0 {
+				t.Errorf("%v: %d moves, then %d, after %v", c.answer, before, got, time.Since(begun))
+			}
+		}
+		if r.moves("other") != 0 {
+			t.Error("another name has moved")
+		}
+	})
 }
 
 // The first address that answers is taken; names are bounded.

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"net"
@@ -25,13 +26,13 @@ const (
 	maxIdlePerHost = 256      // surplus connections are closed at once
 	maxHeader      = 32 << 10 // bytes of an answer's header
 	maxBody        = 64 << 10 // bytes of an answer's body
-	maxTransports  = 64       // sets of TLS options in use at the same time
+	maxTransports  = 1024     // endpoints, each with a set of TLS options, in use at the same time
 )
 
 // dialFunc is net.Dialer.DialContext, or a test's network.
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// newTransport makes the client that all calls with the same TLS options share.
+// newTransport makes the client that all calls of an endpoint with the same TLS options share.
 // HTTP/1.1 only: SRS's endpoints are small programs, and one call is one small
 // message.
 func newTransport(dial dialFunc, o *TLS) *http.Client {
@@ -103,22 +104,39 @@ func (p *prompt) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// transport finds the client for a set of TLS options. A reload that changes
-// them makes a new one; the old ones go when they are too many.
-func (e *Engine) transport(o *TLS) *http.Client {
-	key := o.key()
+// A transport has the kept connections to an endpoint, made with the same TLS options.
+type (
+	transportKey struct {
+		endpoint string
+		tls      [sha256.Size]byte
+	}
+	transport struct {
+		client *http.Client
+		moves  uint64 // of the endpoint's name when it was made
+	}
+)
+
+// transport finds the client for an endpoint and a set of TLS options. A reload that
+// changes them makes a new one; the old ones go when they are too many. So does a name
+// that has other addresses now, whether or not the old ones still answer: what was
+// connected there is not used again.
+func (e *Engine) transport(t *target, o *TLS) *http.Client {
+	key, moves := transportKey{t.key, o.key()}, e.names.moves(t.url.Hostname())
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c := e.transports[key]
-	if c == nil {
-		if len(e.transports) >= maxTransports {
-			for k, old := range e.transports {
-				old.CloseIdleConnections()
-				delete(e.transports, k)
-			}
-		}
-		c = newTransport(e.dial, o)
-		e.transports[key] = c
+	known, ok := e.transports[key]
+	if ok && known.moves >= moves { // another call may have heard of more meanwhile
+		return known.client
 	}
-	return c
+	if ok {
+		known.client.CloseIdleConnections() // and what is under way when it is over: nobody asks for a connection again
+	} else if len(e.transports) >= maxTransports {
+		for k, old := range e.transports {
+			old.client.CloseIdleConnections()
+			delete(e.transports, k)
+		}
+	}
+	known = transport{newTransport(e.dial, o), moves}
+	e.transports[key] = known
+	return known.client
 }
