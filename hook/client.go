@@ -273,12 +273,12 @@ func (c *Client) askNow(ctx context.Context, ep *endpoint, t *target, ev *Event,
 	}
 	switch {
 	case !failed:
-		e.heard(ep, ev.Vhost, b.rules, true, nil)
+		e.heard(ep, ev.Vhost, b.rules, true, nil, started)
 	case t.err != nil, r.Reason == ReasonClosed, rushed(r, b.rules, time.Since(started)):
 	case r.Reason == ReasonCanceled:
 		e.gaveUp(ep, c, r, started)
 	default:
-		e.heard(ep, ev.Vhost, b.rules, false, r)
+		e.heard(ep, ev.Vhost, b.rules, false, r, started)
 	}
 	if r != nil {
 		r.Sent = a.sent && r.Reason != ReasonRefused && r.Reason != ReasonTLS

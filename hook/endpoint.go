@@ -20,6 +20,7 @@ type endpoint struct {
 	throttle    breaker           // of notices: the answer is "later"
 	own         map[string]*own   // of gates, by vhost: those that have failed
 	answered    time.Time         // to a gate, the last time
+	taking      time.Time         // likewise to a notice, but to what was let ahead
 	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker, or that of a vhost, is open
 	lines       map[uint64]*line  // of clients and recordings
 	lanes       map[string]*lane  // of notices, by vhost
@@ -105,14 +106,19 @@ func (e *Engine) passLocked(l *lane) bool {
 	return true
 }
 
-// heardLocked notes how a call went: whether the endpoint answered at all, and
-// if not, why. That notices get no answer says nothing of gates, unless there
+// heardLocked notes how a call went that was sent then: whether the endpoint
+// answered at all, and if not, why. One that failed says nothing when another of
+// its kind was answered meanwhile: what hung before the endpoint came back ends
+// late. That notices get no answer says nothing of gates, unless there
 // was no connection. An answer to a gate, or to an end that one waits for and that
 // was let ahead, says nothing of notices; one to a notice nothing of gates that
 // have hung. It returns what to log.
-func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refusal) (text string) {
+func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refusal, sent time.Time) (text string) {
 	now := time.Now()
 	if !answered {
+		if gate && ep.answered.After(sent) || !gate && ep.taking.After(sent) {
+			return ""
+		}
 		if gate {
 			ep.gatesHang = why.Reason != ReasonRefused
 		}
@@ -129,8 +135,11 @@ func (e *Engine) heardLocked(ep *endpoint, gate, ahead, answered bool, why *Refu
 		}
 		return ""
 	}
-	if gate {
+	switch {
+	case gate:
 		ep.answered = now
+	case !ahead:
+		ep.taking = now
 	}
 	shut := ep.gateBreaker.open
 	if gate || !ep.gatesHang {
@@ -190,7 +199,11 @@ func (e *Engine) ownLocked(l *lane, failed bool) (text string) {
 	switch {
 	case failed && l.breaker.failed(time.Now()):
 		return "http hook endpoint cannot be called as the vhost says: its notices wait, it is tried again now and then"
-	case !failed && l.breaker.worked():
+	case failed:
+		return ""
+	}
+	l.answered = time.Now()
+	if l.breaker.worked() {
 		e.returnLocked(l.ep, l)
 		return "http hook endpoint can be called as the vhost says again"
 	}
@@ -214,9 +227,9 @@ func (e *Engine) gaveUp(ep *endpoint, c *Client, why *Refusal, sent time.Time) {
 		gone = c.left
 	}
 	text := ""
-	if waited := gone.Sub(sent); waited >= patience && ep.answered.Before(sent) {
+	if waited := gone.Sub(sent); waited >= patience {
 		why.Detail = "no answer while the client waited, " + waited.Round(100*time.Millisecond).String()
-		text = e.heardLocked(ep, true, false, false, why)
+		text = e.heardLocked(ep, true, false, false, why, sent)
 	}
 	e.mu.Unlock()
 	e.logEndpoint(ep, text, why)

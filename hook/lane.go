@@ -1,19 +1,23 @@
 package hook
 
-import "container/list"
+import (
+	"container/list"
+	"time"
+)
 
 // A lane bounds the calls of notices under way: those of one vhost to one
 // endpoint. It exists while it has items. Guarded by Engine.mu.
 type lane struct {
-	vhost   string
-	ep      *endpoint
-	items   int     // whose lane it is
-	rules   *Rules  // that came last
-	workers int     // of them; urgent lines have more
-	breaker breaker // of what fails because of the vhost's rules
-	running int
-	ready   lines // urgent ones first
-	resting lines // in the order they failed
+	vhost    string
+	ep       *endpoint
+	items    int       // whose lane it is
+	rules    *Rules    // that came last
+	workers  int       // of them; urgent lines have more
+	breaker  breaker   // of what fails because of the vhost's rules
+	answered time.Time // the last time that none did
+	running  int
+	ready    lines // urgent ones first
+	resting  lines // in the order they failed
 }
 
 // lines are some in the same state.
@@ -159,11 +163,12 @@ func (e *Engine) giveUpLocked(ep *endpoint, only *lane) {
 // gates bounds the gates of one vhost at one endpoint: so many are asked, so
 // many wait. It exists while there are any. Guarded by Engine.mu.
 type gates struct {
-	vhost   string
-	ep      *endpoint
-	workers int // of the rules that came last
-	running int
-	waiting list.List // of *ticket, next first
+	vhost    string
+	ep       *endpoint
+	workers  int // of the rules that came last
+	running  int
+	waiting  list.List // of *ticket, next first
+	answered time.Time // to one, the last time
 }
 
 // A ticket is one place among the gates: first waiting, then running, until

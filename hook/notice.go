@@ -215,9 +215,10 @@ func (e *Engine) deliver(ln *line) {
 		answered := a.status != 0 || t.err != nil
 		ofVhost := !answered && refusal.ofVhost(rules)
 		if !ofVhost {
-			change = e.heardLocked(ep, false, ln.ahead, answered, refusal)
+			change = e.heardLocked(ep, false, ln.ahead, answered, refusal, started)
 		}
-		if ofVhost || unsigned || answered && !(ln.ahead && it.lane.breaker.open) {
+		late := ofVhost && it.lane.answered.After(started) // see heardLocked
+		if ofVhost && !late || unsigned || answered && !(ln.ahead && it.lane.breaker.open) {
 			own = e.ownLocked(it.lane, ofVhost || unsigned)
 		}
 		if a.status != 0 && !unsigned && !(done && ln.ahead && ep.throttle.open) {

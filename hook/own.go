@@ -47,19 +47,19 @@ func (ep *endpoint) releaseLocked() {
 	ep.gateFailing = make(chan struct{})
 }
 
-// heard notes how the call of a gate went. What was called under rules that a
-// reload has replaced says nothing of the vhost's own.
-func (e *Engine) heard(ep *endpoint, vhost string, rules *Rules, answered bool, why *Refusal) {
+// heard notes how the call of a gate went that was sent then. What was called under
+// rules that a reload has replaced says nothing of the vhost's own.
+func (e *Engine) heard(ep *endpoint, vhost string, rules *Rules, answered bool, why *Refusal, sent time.Time) {
 	now, exists := e.rules(vhost)
 	current := !exists || rules.callsAs(now)
 	ofVhost := !answered && why.ofVhost(rules)
 	var text, own string
 	e.mu.Lock()
 	if !ofVhost {
-		text = e.heardLocked(ep, true, false, answered, why)
+		text = e.heardLocked(ep, true, false, answered, why, sent)
 	}
 	if current && (answered || ofVhost) {
-		own = ep.ownHeardLocked(vhost, rules, answered)
+		own = ep.ownHeardLocked(vhost, rules, answered, sent)
 	}
 	e.mu.Unlock()
 	e.logEndpoint(ep, text, why)
@@ -67,14 +67,18 @@ func (e *Engine) heard(ep *endpoint, vhost string, rules *Rules, answered bool, 
 }
 
 // ownHeardLocked notes how a call under a vhost's present rules went, as far as
-// they decide. It returns what to log.
-func (ep *endpoint) ownHeardLocked(vhost string, rules *Rules, answered bool) (text string) {
-	o := ep.own[vhost]
-	if answered {
+// they decide; see heardLocked. It returns what to log.
+func (ep *endpoint) ownHeardLocked(vhost string, rules *Rules, answered bool, sent time.Time) (text string) {
+	o, g := ep.own[vhost], ep.gates[vhost] // the call has its place there
+	switch {
+	case answered:
+		g.answered = time.Now()
 		delete(ep.own, vhost)
 		if o != nil && o.told {
 			return "http hook endpoint can be asked as the vhost says again"
 		}
+		return ""
+	case g.answered.After(sent):
 		return ""
 	}
 	if o == nil || !o.rules.callsAs(rules) {
