@@ -3,6 +3,7 @@ package hook
 import (
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,18 +46,19 @@ func TestKeptWithoutJournal(t *testing.T) {
 	r := all("http://h/")
 	r.OnDVR = []string{"http://h/", "http://h/slow"}
 	bubble(t, Options{Rules: rulesOf(r)}, h, func(t *testing.T, e *Engine) {
-		kept, ev := 0, event(OnDVR, 7, "a")
+		var kept atomic.Int32
+		ev := event(OnDVR, 7, "a")
 		ev.ID = "of-before"
-		e.TellFile(ev, func() { kept++ })
+		e.TellFile(ev, func() { kept.Add(1) })
 		time.Sleep(time.Second / 2)
 		synctest.Wait()
-		if kept != 0 {
+		if kept.Load() != 0 {
 			t.Error("kept, and one URL has not heard it")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if got := seen.String(); kept != 1 || got != "of-before of-before" {
-			t.Errorf("said %d times, heard %q", kept, got)
+		if got := seen.String(); kept.Load() != 1 || got != "of-before of-before" {
+			t.Errorf("said %d times, heard %q", kept.Load(), got)
 		}
 	})
 }
