@@ -130,6 +130,8 @@ const (
 func (r *Recorder) announce(n news) {
 	n.since = time.Now()
 	owner := ownerOf(n.event)
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.mu.Lock()
 	waits := (r.late[owner] > 0 || slices.ContainsFunc(r.held, func(o news) bool { return ownerOf(o.event) == owner })) && len(r.held) < maxHeld
 	if waits {
@@ -154,6 +156,8 @@ func (r *Recorder) tell(n news) {
 // all of it when the server stops.
 func (r *Recorder) tellHeld(now time.Time, all bool) {
 	over := map[string]bool{} // of a stream nothing else may go first
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	for _, n := range take(r, &r.held, func(n news) bool {
 		owner := ownerOf(n.event)
 		over[owner] = over[owner] || all || r.late[owner] == 0 || now.Sub(n.since) > heldFor

@@ -78,6 +78,8 @@ type Recorder struct {
 	running sync.WaitGroup // recordings
 	cares   atomic.Int64   // goroutines beside them
 
+	telling sync.Mutex // from the choice of what is told next until it is, which blocks nobody
+
 	// Guarded by mu.
 	mu       sync.Mutex
 	closed   bool

@@ -103,7 +103,7 @@ func sweep(t *testing.T, plan string, seconds int, more func(s *site, events []h
 	dir := os.Getenv("DVR_TEST_SWEEP")
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "rec/[app]/[stream].flv", segments(2), func(d *conf.DVR) { d.Plan = plan })
-		s.cwd = dir + "/site"
+		s.cwd, s.goesOn = dir+"/site", plan == planAppend
 		s.Recorder.Cwd = s.cwd
 		s.run()
 		synctest.Wait() // who repairs leaves an empty file alone for five minutes that is about to be locked
@@ -130,9 +130,9 @@ func sweep(t *testing.T, plan string, seconds int, more func(s *site, events []h
 		time.Sleep(restFor + 12*retryAfter) // an empty file that was looked at before it was locked goes then
 		synctest.Wait()
 		have, lost := 0, 0
-		files := map[string]hook.Event{} // by name, as they were told of last
+		files := map[string]hook.Event{} // by name, as they were told of when they were longest
 		for _, ev := range s.events() {
-			if ev.Size > 0 {
+			if ev.Size > files[ev.File].Size {
 				files[ev.File] = ev
 			}
 			lost += lostIn(ev.Error)
