@@ -178,6 +178,25 @@ func TestAppendOwn(t *testing.T) {
 	})
 }
 
+// TestAppendHeaders: no publish goes on behind other headers than its own, also where
+// they changed while the file was recorded.
+func TestAppendHeaders(t *testing.T) {
+	other := flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		for _, tags := range [][]flv.Tag{{videoHeader, key(0), other, key(40)}, {videoHeader, key(0)}, {videoHeader, key(0)}} {
+			f := s.start("x")
+			f.send(tags...)
+			f.unpublish()
+		}
+		for name, want := range map[string]string{"x.flv": "h0 k0", "x-1.flv": "h0 k0", "x-2.flv": "h0 k0 k40"} {
+			if got := times([]parsed{parse(t, s.cwd+"/"+name)}); got != want {
+				t.Errorf("%s: %s, want %s", name, got, want)
+			}
+		}
+	})
+}
+
 // TestLongestNames: a stream with the longest names there are goes on in its file, and
 // that counts for the limits of its vhost.
 func TestLongestNames(t *testing.T) {

@@ -127,8 +127,9 @@ func (p *plan) jumped(i uint8, to uint32) {
 	}
 }
 
-// header is told of a header that differs from the one before.
-func (p *plan) header() { p.change = p.change || p.strict() }
+// header is told of a header that differs from the one before. A file that is to be
+// continued has those that it begins with.
+func (p *plan) header() { p.change = p.change || p.strict() || p.settings.Plan == planAppend }
 
 // strict plans have one set of headers and one run of time in a file.
 func (p *plan) strict() bool { return p.settings.Plan == planSegment || p.joined }
