@@ -80,8 +80,8 @@ conf: build
 	./srs -t -c conf/full.conf
 	./srs -t
 
-# Long forms: every fuzz target for FUZZTIME, the races over and over.
-stress: tools
+# Long forms: every fuzz target for FUZZTIME, the races over and over, players beside recordings that rotate together.
+stress: tools build bench
 	for d in $$(go list ./...); do \
 		for f in $$(go test -list '^Fuzz' $$d | grep '^Fuzz'); do \
 			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$d || exit 1; \
@@ -92,6 +92,7 @@ stress: tools
 	DVR_KILLS=300 go test -count=1 -timeout 60m -run 'TestDV11$$' -v ./bench/e2e
 	DVR_LEFTOVERS=10000 DVR_FREEZE=30 DVR_CUTS=100 go test -count=1 -timeout 40m -run 'TestDV(09|09Write|12|19)$$' -v ./bench/e2e
 	SRS_KILLS=200 go test -count=1 -timeout 30m -v -run 'TestPR01|TestHK22' ./bench/e2e
+	./bench/bench dvr -srs ./srs -apart -streams 500 -kbps 200 -duration 15s -dvr "dvr_plan segment; dvr_duration 5;"
 
 # What needs the outside world.
 audit:
