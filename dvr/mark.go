@@ -39,7 +39,7 @@ const (
 	maxMarkSize = 64 << 10
 	markRoom    = len(".-") + 16 + idSize + len(done) // behind the recording's name
 	idSize      = 26                                  // of rand.Text
-	maxLocked   = 512                                 // marks of which descriptors are held
+	maxLocked   = 128                                 // marks of which descriptors are held
 )
 
 // A mark is what is in it.
