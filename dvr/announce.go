@@ -34,10 +34,9 @@ func (r *Recorder) Settle() {
 
 // A pendingMark is a mark whose file has been announced.
 type pendingMark struct {
-	file  markFile
-	kept  *atomic.Bool // on_dvr survives a crash
-	clean func() error // what else is to be done then, or nil
-	next  time.Time    // not to be tried before
+	file markFile
+	kept *atomic.Bool // on_dvr survives a crash
+	next time.Time    // not to be tried before
 }
 
 // unmark removes the marks that are not needed any more.
@@ -45,22 +44,12 @@ func (r *Recorder) unmark(now time.Time) (under []<-chan struct{}) {
 	due := func(m pendingMark) (string, bool) { return m.file.dir, m.kept.Load() && !m.next.After(now) }
 	return each(r, unmarking, &r.marks, due, func(m pendingMark, _ func()) {
 		var err error
-		r.disk(m.file.dir, func() {
-			if m.clean != nil {
-				if err = m.clean(); err != nil && !gone(err) {
-					return
-				}
-				m.clean = nil
-			}
-			err = m.file.remove()
-		})
-		switch {
-		case ignore(err, fs.ErrNotExist) == nil:
+		if r.disk(m.file.dir, func() { err = m.file.remove() }); ignore(err, fs.ErrNotExist) == nil {
 			r.disown(&m.file)
-		default:
-			m.next = time.Now().Add(retryAfter)
-			r.unmarkLater(m)
+			return
 		}
+		m.next = time.Now().Add(retryAfter)
+		r.unmarkLater(m)
 	})
 }
 
@@ -115,7 +104,6 @@ func (r *Recorder) drop(a *markFile) {
 type news struct {
 	file  markFile
 	event hook.Event
-	clean func() error // what is to be done to the file when that is safe, or nil
 	since time.Time
 }
 
@@ -148,7 +136,7 @@ func (r *Recorder) tell(n news) {
 	kept := new(atomic.Bool)
 	r.Tell(n.event, func() { kept.Store(true) })
 	if n.file.name != "" {
-		r.unmarkLater(pendingMark{file: n.file, kept: kept, clean: n.clean})
+		r.unmarkLater(pendingMark{file: n.file, kept: kept})
 	}
 }
 

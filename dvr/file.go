@@ -61,7 +61,6 @@ type file struct {
 	skipped  int         // frames, then
 	inode    uint64      // known when it ends
 	marked   markFile    // likewise
-	noted    bool        // it is complete, and keeps its note for a while
 	err      error       // the first
 }
 
@@ -294,44 +293,19 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.claim.made && !f.anchored {
 		f.fail(f.claim.anchor())
 	}
-	to, err := f.claim.publish(f.os, note == "" || f.marked.name != "") // what is noted then is no secret
+	to, err := f.claim.publish(f.os, note == "")
 	if to.name == "" {
 		return to, err
 	}
 	f.fail(err)
-	if f.noted = note != "" && f.marked.name != ""; !f.noted && note != "" {
-		err := f.clean(f.os)
+	if note != "" {
+		err := errors.Join(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, ""), datasync(f.os))
 		if err == nil {
 			err = f.claim.reveal(f.os)
 		}
 		f.fail(err)
 	}
 	return to, nil
-}
-
-// clean takes the note out of a complete file.
-func (f *file) clean(o *os.File) error {
-	return errors.Join(f.metadata.Complete(o, metadataAt, &f.sum, f.size, ""), datasync(o))
-}
-
-// cleanAt does so later, nil where there is none.
-func (f *file) cleanAt(to place) func() error {
-	if !f.noted {
-		return nil
-	}
-	return func() error {
-		return f.claim.within(func(root *os.Root) error {
-			o, err := openRegular(root, to.name)
-			if err != nil {
-				return err
-			}
-			defer o.Close()
-			if info, err := o.Stat(); err != nil || isOther(info, f.inode) {
-				return err
-			}
-			return f.clean(o)
-		})
-	}
 }
 
 // ends prepares the mark, before complete.

@@ -99,12 +99,9 @@ func (m *mark) event(cwd string, to place) hook.Event {
 // set writes the mark of a claim for its file, while the file still has its note:
 // so one of the two says who has published, whenever the server is killed. It is
 // not synced: when a power cut takes what is in it, its name alone still says that
-// something is to be announced. It gives the note that the file keeps:
-//
-//	no error                        none
-//	what is in it cannot be written one without what may be a secret, until it is announced
-//	it cannot be made               the whole one, until the file has its name
-//	the file is gone                likewise: it may come back, without it
+// something is to be announced. It gives the note that the file is to keep until it
+// has its name: none when all is well, else, as on a full disk, the whole one. So
+// does a file that is gone: it may come back.
 func (m *mark) set(c claim, f *os.File) (note string) {
 	if !m.heard {
 		m.file = markFile{}
@@ -129,15 +126,12 @@ func (m *mark) set(c claim, f *os.File) (note string) {
 		_, err = o.Write(text)
 		return err
 	}))
-	switch {
-	case !made:
+	if !made {
 		m.file = markFile{}
-		return kept.note()
-	case err != nil:
-		kept.Param, kept.TcURL = "", ""
+	}
+	if m.file.whole = err == nil; !m.file.whole {
 		return kept.note()
 	}
-	m.file.whole = true
 	return ""
 }
 

@@ -316,7 +316,7 @@ func (r *recording) end() {
 			key = "added"
 		}
 		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, key, f.sum.Frames-f.continued)
-		r.recorder.announce(news{file: f.marked, event: m.event(r.recorder.Cwd, to), clean: f.cleanAt(to)})
+		r.recorder.announce(news{file: f.marked, event: m.event(r.recorder.Cwd, to)})
 	case f.sum.Frames == 0 || gone(err):
 		r.recorder.drop(&f.marked)
 		unsaid(f.sum.Frames - f.continued)
