@@ -104,6 +104,9 @@ func (r *Recorder) drop(a *markFile) {
 type news struct {
 	file  markFile
 	event hook.Event
+
+	// Of those that are held.
+	late  *mark // that is to be completed yet: its place among those of its stream; nil: it may be told
 	since time.Time
 }
 
@@ -116,18 +119,56 @@ const (
 // announce tells of a file, behind the older ones of its stream: one that is to be
 // completed later is waited for, for a while.
 func (r *Recorder) announce(n news) {
-	n.since = time.Now()
 	owner := ownerOf(n.event)
 	r.telling.Lock()
 	defer r.telling.Unlock()
+	if !r.hold(n, func() bool {
+		return slices.ContainsFunc(r.held, func(o news) bool { return ownerOf(o.event) == owner })
+	}) {
+		r.tell(n)
+	}
+}
+
+// comesLate keeps the place of a file that is to be completed later.
+func (r *Recorder) comesLate(m *mark) {
+	r.hold(news{late: m, event: m.facts.event()}, func() bool { return true })
+}
+
+// hold has an on_dvr wait, if it is to and there is room.
+func (r *Recorder) hold(n news, waits func() bool) bool {
 	r.mu.Lock()
-	waits := (r.late[owner] > 0 || slices.ContainsFunc(r.held, func(o news) bool { return ownerOf(o.event) == owner })) && len(r.held) < maxHeld
-	if waits {
-		r.held = append(r.held, n)
+	defer r.mu.Unlock()
+	if len(r.held) >= maxHeld || !waits() {
+		return false
+	}
+	n.since = time.Now()
+	r.held = append(r.held, n)
+	return true
+}
+
+// announceLate tells of a file that came late, or was lost, in its place; known is nil
+// when nobody has kept it one.
+func (r *Recorder) announceLate(known *mark, n news) {
+	r.mu.Lock()
+	i := slices.IndexFunc(r.held, func(o news) bool { return known != nil && o.late == known })
+	if i >= 0 {
+		n.since = r.held[i].since
+		r.held[i] = n
 	}
 	r.mu.Unlock()
-	if !waits {
+	if i < 0 {
+		r.telling.Lock()
+		defer r.telling.Unlock()
 		r.tell(n)
+		return
+	}
+	r.tellHeld(time.Now(), false)
+}
+
+// notLate gives up the place of a file that there is nothing to be told of, if it has one.
+func (r *Recorder) notLate(known *mark) {
+	if known != nil {
+		take(r, &r.held, func(n news) bool { return n.late == known })
 	}
 }
 
@@ -140,18 +181,22 @@ func (r *Recorder) tell(n news) {
 	}
 }
 
-// tellHeld tells what has waited long enough, or has nothing to wait for any more;
-// all of it when the server stops.
+// tellHeld tells what has nothing older of its stream to wait for any more, or long
+// enough; all of it when the server stops.
 func (r *Recorder) tellHeld(now time.Time, all bool) {
-	over := map[string]bool{} // of a stream nothing else may go first
 	r.telling.Lock()
 	defer r.telling.Unlock()
+	waits := map[string]bool{} // by owner
 	for _, n := range take(r, &r.held, func(n news) bool {
 		owner := ownerOf(n.event)
-		over[owner] = over[owner] || all || r.late[owner] == 0 || now.Sub(n.since) > heldFor
-		return over[owner]
+		if n.late != nil && !all && now.Sub(n.since) <= heldFor {
+			waits[owner] = true
+		}
+		return !waits[owner]
 	}) {
-		r.tell(n)
+		if n.late == nil {
+			r.tell(n)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -294,5 +295,52 @@ func TestByHand(t *testing.T) {
 			t.Errorf("%+v", ev)
 		}
 		wantMarks(t, dir+"/rec", 0)
+	})
+}
+
+// TestNewsInOrder: what is told of a stream is so in the order in which its files
+// ended, whichever of those that are completed late is so first; other streams do not
+// wait, nor anybody for a file of which there is nothing to tell.
+func TestNewsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[stream].flv")
+		about := func(stream string, n int) news {
+			ev := facts{Vhost: "v", App: "live", Stream: stream}.event()
+			ev.File, ev.Error = strconv.Itoa(n), "lost"
+			return news{event: ev}
+		}
+		late := func() *mark {
+			m := &mark{facts: facts{Vhost: "v", App: "live", Stream: "x"}}
+			s.comesLate(m)
+			return m
+		}
+		told := func(want string) {
+			t.Helper()
+			var files []string
+			for _, ev := range s.events() {
+				files = append(files, ev.File)
+			}
+			if got := strings.Join(files, " "); got != want {
+				t.Errorf("told of %q, want %q", got, want)
+			}
+		}
+		one := late()
+		s.announce(about("x", 2))
+		three := late()
+		s.announce(about("x", 4))
+		none := late()
+		s.announce(about("x", 6))
+		s.announce(about("y", 10))
+		told("10")
+		s.announceLate(three, about("x", 3))
+		told("10")
+		s.announceLate(one, about("x", 1))
+		told("10 1 2 3 4")
+		s.notLate(none)
+		s.tellHeld(s.born, false)
+		told("10 1 2 3 4 6")
+		s.announceLate(none, about("x", 5)) // nobody has kept its place
+		s.announce(about("x", 7))
+		told("10 1 2 3 4 6 5 7")
 	})
 }

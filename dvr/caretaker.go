@@ -66,31 +66,8 @@ func (r *Recorder) mendLater(u unmended) {
 	if len(r.unmended) < maxUnmended {
 		r.unmended = append(r.unmended, u)
 		r.promised[u.path()] = u.known != nil
-		return
-	}
-	delete(r.promised, u.path())
-	if u.known != nil {
-		delete(r.late, u.known.owner())
-	}
-}
-
-// lateFor notes that an on_dvr of a stream comes late.
-func (r *Recorder) lateFor(m *mark) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.late[m.owner()]++
-}
-
-// notLate ends that.
-func (r *Recorder) notLate(u unmended) {
-	if u.known == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	owner := u.known.owner()
-	if r.late[owner]--; r.late[owner] <= 0 {
-		delete(r.late, owner)
+	} else {
+		delete(r.promised, u.path())
 	}
 }
 
@@ -133,7 +110,7 @@ func (r *Recorder) mendAgain() {
 			r.mendLater(u)
 		default:
 			r.release(u.path())
-			r.notLate(u)
+			r.notLate(u.known)
 			if err != nil && !errors.Is(err, errLocked) {
 				r.doubt(u.pattern.dir) // the lookout says what is wrong, and tries again
 			}

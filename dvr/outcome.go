@@ -325,7 +325,7 @@ func (r *recording) end() {
 		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
 		settings := r.turn.settings
 		later = true
-		r.recorder.lateFor(&m)
+		r.recorder.comesLate(&m)
 		r.recorder.mendLater(unmended{pattern: newPattern(who.Vhost, settings.Path, f.claim.dir), name: f.claim.name(), known: &m})
 	}
 }
@@ -347,7 +347,7 @@ func (r *recording) unrecorded() {
 	if r.turn.settings.Plan == planAppend { // the file that was to go on may be there
 		r.recorder.disk(r.recorder.dir(r.want().root), func() { ev.Duration, ev.Size = standing(r.recorder.dir(lost.path), who) })
 	}
-	r.recorder.Tell(ev, func() {})
+	r.recorder.announce(news{event: ev})
 	r.trouble = trouble{}
 }
 

@@ -91,8 +91,7 @@ type Recorder struct {
 	owned    map[string]bool       // marks of this process
 	kept     map[[2]string]*kept   // what the janitor knows, by vhost and directory; each has one goroutine
 	unmended []unmended
-	late     map[string]int      // files of them that are still to be announced, by owner
-	held     []news              // what waits for them, oldest first
+	held     []news              // what waits for older files of its stream, in the order of these
 	promised map[string]bool     // paths of those of unmended, or tried just now; true: it is known what they are
 	chores   map[chore]*sign     // under way
 	lookouts map[string]*lookout // by directory
@@ -110,7 +109,7 @@ func New(o Options) *Recorder {
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
 		disks: make(map[string]*disk), crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[string]bool), kept: make(map[[2]string]*kept),
-		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool), late: make(map[string]int),
+		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r

@@ -100,14 +100,14 @@ func (r *Recorder) mend(p *pattern, name string, known *mark, marks []string) er
 	log := r.Log.With("vhost", m.Vhost, "app", m.App, "stream", m.Stream)
 	switch {
 	case known != nil && errors.Is(err, fs.ErrNotExist):
-		return r.missing(c, p, *known)
+		return r.missing(c, p, known)
 	case err != nil && to.name == "":
 		return err // the caller says so, or has
 	case to.name == "":
 		log.Info("nothing was in the leftover, removed", "path", p.root+name+tmp)
 		r.drop(&m.file)
 		if known != nil && known.frames > 0 {
-			r.lost(c, *known, errNothing)
+			r.lost(c, known, errNothing)
 		}
 		return nil
 	}
@@ -115,7 +115,7 @@ func (r *Recorder) mend(p *pattern, name string, known *mark, marks []string) er
 		log = log.With("reason", m.Error)
 	}
 	log.Info("recording repaired", "path", to.path(), "duration", rep.Duration(), "size", rep.Size, "frames", rep.Frames, "cut", m.cut)
-	r.tell(news{file: m.file, event: m.event(r.Cwd, to)})
+	r.announceLate(known, news{file: m.file, event: m.event(r.Cwd, to)})
 	return nil
 }
 
@@ -123,13 +123,13 @@ func (r *Recorder) mend(p *pattern, name string, known *mark, marks []string) er
 // when it is to be completed. As long as its folder is not there either, a disk may
 // be away, and the error says so. Else somebody has taken the file: completed it
 // by hand (srs dvr repair), when its inode finds it, or removed it.
-func (r *Recorder) missing(c claim, p *pattern, m mark) error {
+func (r *Recorder) missing(c claim, p *pattern, m *mark) error {
 	var gone bool
 	var to place
 	r.disk(p.dir, func() {
 		if gone = c.gone(m.inode); gone {
-			if to = c.completed(m); to.name != "" {
-				c.dropOthers(m)
+			if to = c.completed(*m); to.name != "" {
+				c.dropOthers(*m)
 			}
 		}
 	})
@@ -138,7 +138,7 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 		return &fs.PathError{Op: "complete", Path: c.path() + tmp, Err: fs.ErrNotExist}
 	case to.name != "":
 		r.Log.Info("recording was completed by hand", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", to.path(), "duration", m.Duration, "size", m.Size)
-		r.tell(news{file: m.file, event: m.event(r.Cwd, to)})
+		r.announceLate(m, news{file: m.file, event: m.event(r.Cwd, to)})
 		return nil
 	}
 	r.lost(c, m, errGone)
@@ -146,7 +146,7 @@ func (r *Recorder) missing(c claim, p *pattern, m mark) error {
 }
 
 // lost tells of a recording that is never to be complete.
-func (r *Recorder) lost(c claim, m mark, why error) {
+func (r *Recorder) lost(c claim, m *mark, why error) {
 	r.Log.Error("recording lost", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", c.path()+tmp, "frames", m.frames, "error", why.Error())
 	r.drop(&m.file)
 	ev := m.facts.event()
@@ -154,7 +154,7 @@ func (r *Recorder) lost(c claim, m mark, why error) {
 	if ev.Error = framesLost(why.Error(), m.frames); m.Error != "" {
 		ev.Error += "; " + m.Error
 	}
-	r.Tell(ev, func() {})
+	r.announceLate(m, news{event: ev})
 }
 
 // repair is mend on the disk. It cuts off what stands behind the last whole tag; in

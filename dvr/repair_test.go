@@ -296,8 +296,8 @@ func TestCompletedLater(t *testing.T) {
 		if len(ev) != 3 || ev[1].File != "rec/live/x.flv" || ev[1].Recovered || ev[1].ClientID != 1 || times([]parsed{s.read(ev[1])}) != "k0 p40" || ev[2].File != "rec/live/x-1.flv" {
 			t.Errorf("%+v", ev)
 		}
-		if len(s.late)+len(s.held) > 0 {
-			t.Errorf("late %v, held %v", s.late, s.held)
+		if len(s.held) > 0 {
+			t.Errorf("held %v", s.held)
 		}
 	})
 }
@@ -309,7 +309,7 @@ func TestHeldNews(t *testing.T) {
 		s := newSite(t, "rec/[app]/[stream].flv")
 		s.run()
 		m := mark{facts: facts{Vhost: "v", App: "live", Stream: "x"}}
-		s.lateFor(&m)
+		s.comesLate(&m)
 		s.brief("x")
 		time.Sleep(heldFor - 2*careEvery)
 		synctest.Wait()

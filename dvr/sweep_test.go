@@ -130,9 +130,12 @@ func sweep(t *testing.T, plan string, seconds int, more func(s *site, events []h
 		time.Sleep(restFor + 12*retryAfter) // an empty file that was looked at before it was locked goes then
 		synctest.Wait()
 		have, lost := 0, 0
-		files := map[string]hook.Event{} // by name, as they were told of when they were longest
+		files := map[string]hook.Event{} // by name, as they were told of last
 		for _, ev := range s.events() {
-			if ev.Size > files[ev.File].Size {
+			if ev.Size > 0 {
+				if before := files[ev.File]; ev.Size < before.Size {
+					t.Errorf("%s was told of with %d bytes, and then with %d\n%s", ev.File, before.Size, ev.Size, s.log())
+				}
 				files[ev.File] = ev
 			}
 			lost += lostIn(ev.Error)
