@@ -12,7 +12,7 @@ import (
 // A Log reads a journal, also one that a server is writing.
 type Log struct {
 	reader    *journal.Reader
-	begins    map[uint64]LogLine
+	begins    map[uint64]logged
 	notices   map[uint64]logged
 	endpoints map[string]*EndpointLog
 	over      [2]map[uint64]struct{} // what of both is over, the latest and those before: see finish
@@ -23,7 +23,8 @@ type Log struct {
 const maxOver = 1 << 18
 
 type logged struct {
-	endpoint string
+	place    journal.Place // the newest copy's
+	endpoint string        // of a notice
 	at       time.Time
 	line     LogLine
 }
@@ -52,10 +53,28 @@ type EndpointLog struct {
 
 // OpenLog reads the journal in a directory.
 func OpenLog(dir string) *Log {
-	return &Log{
-		reader: journal.NewReader(dir), begins: make(map[uint64]LogLine), notices: make(map[uint64]logged),
-		endpoints: make(map[string]*EndpointLog), over: [2]map[uint64]struct{}{make(map[uint64]struct{}), nil},
-	}
+	l := &Log{reader: journal.NewReader(dir), endpoints: make(map[string]*EndpointLog)}
+	l.anew()
+	l.reader.Anew = l.anew
+	return l
+}
+
+// Close ends the reading.
+func (l *Log) Close() { l.reader.Close() }
+
+// anew forgets what other records would be taken for: those of a journal that was
+// removed. What is counted stays.
+func (l *Log) anew() {
+	l.begins, l.notices = make(map[uint64]logged), make(map[uint64]logged)
+	l.over = [2]map[uint64]struct{}{make(map[uint64]struct{}), nil}
+}
+
+// forget drops what is not in the files any more: it is over, and what said so was
+// removed with a file between two looks.
+func (l *Log) forget() {
+	gone := func(_ uint64, n logged) bool { return !l.reader.There(n.place) }
+	maps.DeleteFunc(l.begins, gone)
+	maps.DeleteFunc(l.notices, gone)
 }
 
 // finish notes that a record is over, and reports whether that is new. After a
@@ -80,20 +99,20 @@ func (l *Log) isOver(seq uint64) bool {
 
 // Read calls f for what has happened since the last Read.
 func (l *Log) Read(f func(LogLine)) error {
-	return l.reader.Read(func(r journal.Record) {
+	vanished, err := l.reader.Read(func(r journal.Record) {
 		switch r.Kind {
 		case recordBegin:
 			b, err := parseBegun(r.Payload)
-			if _, again := l.begins[r.Seq]; err != nil || again || l.isOver(r.Seq) {
+			if err != nil || l.isOver(r.Seq) || moved(l.begins, r) {
 				return
 			}
 			ev := &b.Event
 			line := LogLine{At: b.At, What: "begun", Action: ev.Action, Client: ev.ClientID, Vhost: ev.Vhost, App: ev.App, Stream: ev.Stream, ID: b.ID}
-			l.begins[r.Seq] = line
+			l.begins[r.Seq] = logged{place: r.Place, line: line}
 			f(line)
 		case recordNotice:
 			n, err := parseTold(r.Payload)
-			if _, again := l.notices[r.Seq]; err != nil || again || l.isOver(r.Seq) {
+			if err != nil || l.isOver(r.Seq) || moved(l.notices, r) {
 				return
 			}
 			t := parseTarget(n.URL)
@@ -101,7 +120,7 @@ func (l *Log) Read(f func(LogLine)) error {
 				At: n.At, What: "told", Action: n.Action, Client: n.Client,
 				Vhost: n.Stream.vhost, App: n.Stream.app, Stream: n.Stream.stream, URL: t.masked, ID: n.ID,
 			}
-			l.notices[r.Seq] = logged{t.key, n.At, line}
+			l.notices[r.Seq] = logged{r.Place, t.key, n.At, line}
 			if n.Closes != 0 {
 				l.finish(n.Closes)
 			}
@@ -112,7 +131,7 @@ func (l *Log) Read(f func(LogLine)) error {
 			if err != nil {
 				return
 			}
-			line := l.begins[d.Seq] // before it is forgotten
+			line := l.begins[d.Seq].line // before it is forgotten
 			line.At, line.What = time.Time{}, "settled"
 			if l.finish(d.Seq) {
 				f(line)
@@ -133,6 +152,20 @@ func (l *Log) Read(f func(LogLine)) error {
 			}
 		}
 	})
+	if vanished {
+		l.forget()
+	}
+	return err
+}
+
+// moved notes where a record is that was read before, if it was.
+func moved(known map[uint64]logged, r journal.Record) bool {
+	was, again := known[r.Seq]
+	if again {
+		was.place = r.Place
+		known[r.Seq] = was
+	}
+	return again
 }
 
 func (l *Log) endpoint(key string) *EndpointLog {
@@ -177,8 +210,8 @@ func (l *Log) Endpoints() []EndpointLog {
 // Open counts what has begun and not ended, by action.
 func (l *Log) Open() map[Action]int {
 	open := make(map[Action]int)
-	for _, line := range l.begins {
-		open[line.Action]++
+	for _, b := range l.begins {
+		open[b.line.Action]++
 	}
 	return open
 }

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -44,6 +45,7 @@ func TestLogOfRecordsWrittenTwice(t *testing.T) {
 				t.Fatal(err)
 			}
 			l, lines := OpenLog(dir), 0
+			defer l.Close()
 			if err := l.Read(func(LogLine) { lines++ }); err != nil {
 				t.Fatal(err)
 			}
@@ -52,6 +54,35 @@ func TestLogOfRecordsWrittenTwice(t *testing.T) {
 			if lines != len(records) || len(l.Open()) != 0 || eps != want {
 				t.Errorf("%d to %d again: %d lines, open %v, %s", first, last, lines, l.Open(), eps)
 			}
+		}
+	}
+}
+
+// What a journal that is followed does not have any more is not pending, and one that
+// was emptied goes on with the next: the same numbers are other events.
+func TestLogOfFilesThatGo(t *testing.T) {
+	rules := &Rules{Enabled: true, OnStop: []string{"http://127.0.0.1:1/"}}
+	dir := t.TempDir()
+	l := OpenLog(dir)
+	defer l.Close()
+	for client := range uint64(2) {
+		e := durable(t, dir, Options{Rules: rulesOf(rules)})
+		e.Client().Tell(event(OnStop, client, "s"))
+		quiet(t, e)
+		var told []LogLine
+		if err := l.Read(func(line LogLine) { told = append(told, line) }); err != nil {
+			t.Fatal(err)
+		}
+		if eps := l.Endpoints(); len(told) == 0 || told[0].Client != client || eps[0].Pending != 1 {
+			t.Errorf("%v, %v", told, eps)
+		}
+		closeWithin(t, e, 0)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		os.Mkdir(dir, 0o700)
+		if err := l.Read(func(LogLine) {}); err != nil || l.Endpoints()[0].Pending != 0 {
+			t.Errorf("%v, %v", l.Endpoints(), err)
 		}
 	}
 }

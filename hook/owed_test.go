@@ -40,6 +40,7 @@ func TestOwesMoreThanTheMemoryHolds(t *testing.T) {
 	left := killed(t, dir)
 	closeWithin(t, e, 0)
 	log := OpenLog(left)
+	defer log.Close()
 	told := 0
 	if err := log.Read(func(l LogLine) {
 		if l.What == "told" {

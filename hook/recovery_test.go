@@ -257,6 +257,7 @@ func TestDamagedEndOfOneURL(t *testing.T) {
 		again := killed(t, dir)
 		closeWithin(t, e, 0)
 		log := OpenLog(again)
+		defer log.Close()
 		told := make(map[string]int)
 		if err := log.Read(func(l LogLine) { told[l.What+l.URL]++ }); err != nil {
 			t.Fatal(err)

@@ -52,6 +52,7 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	l := hook.OpenLog(*dir)
+	defer l.Close()
 	print := func(hook.LogLine) {}
 	if *follow {
 		print = func(line hook.LogLine) { write(stdout, line) }

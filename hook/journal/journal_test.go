@@ -301,10 +301,11 @@ func TestRollAndFollow(t *testing.T) {
 	w := start(t, dir)
 	big := strings.Repeat("x", 512<<10)
 	r := NewReader(dir)
+	defer r.Close()
 	var seen []uint64
 	for range 40 {
 		w.put(t, big)
-		if err := r.Read(func(r Record) { seen = append(seen, r.Seq) }); err != nil {
+		if _, err := r.Read(func(r Record) { seen = append(seen, r.Seq) }); err != nil {
 			t.Fatal(err)
 		}
 	}
