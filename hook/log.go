@@ -59,6 +59,9 @@ func OpenLog(dir string) *Log {
 	return l
 }
 
+// Damage lists what of the journal could not be read so far.
+func (l *Log) Damage() []journal.Damage { return l.reader.Damage() }
+
 // Close ends the reading.
 func (l *Log) Close() { l.reader.Close() }
 

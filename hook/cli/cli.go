@@ -41,17 +41,23 @@ is pending, and of what is done the latest.
 EVENT is on_connect, on_close, on_publish, on_unpublish, on_play, on_stop or
 on_dvr. "srs hook test -h" and "srs hook log -h" show the flags.
 
-Exit status: 0 accepted (test) or read (log), 1 refused or failed, 2 wrong usage.
+Exit status: 0 accepted (test) or read (log), 1 refused or failed, 2 wrong usage,
+3 read, but some of the journal is damaged, or was so when a server started and is
+kept as *.bad: a line on stderr names each file (log).
 `
 
 // Exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitDamaged = 3
 )
 
-var errUsage = errors.New("wrong usage")
+var (
+	errUsage   = errors.New("wrong usage")
+	errDamaged = errors.New("some of the journal is damaged") // each file has its line
+)
 
 // Run is the subcommand; version names the product in User-Agent.
 func Run(args []string, version string, stdout, stderr io.Writer) int {
@@ -80,6 +86,8 @@ func run(ctx context.Context, args []string, version string, stdout, stderr io.W
 		return exitOK
 	case errors.Is(err, errRefused):
 		return exitFailed
+	case errors.Is(err, errDamaged):
+		return exitDamaged
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "srs hook: %v\n\n%s", err, usage)
 		return exitUsage

@@ -53,16 +53,33 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	l := hook.OpenLog(*dir)
 	defer l.Close()
+	told := 0 // of the damage
+	read := func(print func(hook.LogLine)) error {
+		if err := l.Read(print); err != nil {
+			return fmt.Errorf("the journal cannot be read: %w", err)
+		}
+		for _, d := range l.Damage()[told:] {
+			fmt.Fprintf(stderr, "srs hook: %v\n", d)
+			told++
+		}
+		return nil
+	}
+	end := func() error {
+		summary(stdout, *dir, l, time.Now())
+		if told > 0 {
+			return errDamaged
+		}
+		return nil
+	}
 	print := func(hook.LogLine) {}
 	if *follow {
 		print = func(line hook.LogLine) { write(stdout, line) }
 	}
-	if err := l.Read(print); err != nil {
-		return fmt.Errorf("the journal cannot be read: %w", err)
+	if err := read(print); err != nil {
+		return err
 	}
 	if !*follow {
-		summary(stdout, *dir, l, time.Now())
-		return nil
+		return end()
 	}
 	print = func(line hook.LogLine) {
 		if line.At.IsZero() { // it is not older than the last look
@@ -76,11 +93,10 @@ func log(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			summary(stdout, *dir, l, time.Now())
-			return nil
+			return end()
 		}
-		if err := l.Read(print); err != nil {
-			return fmt.Errorf("the journal cannot be read: %w", err)
+		if err := read(print); err != nil {
+			return err
 		}
 	}
 }

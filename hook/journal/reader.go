@@ -2,9 +2,11 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // A Reader reads a directory that a server may be writing to, look after look. What
@@ -20,6 +22,8 @@ type Reader struct {
 	newest *os.File            // of them, kept open: it may be removed before the next look
 	last   *reading            // of newest
 	most   uint32              // the highest number that was read
+	damage []Damage
+	told   map[string]bool // files that are damaged as a whole
 }
 
 // A reading is how far a file is read.
@@ -27,6 +31,25 @@ type reading struct {
 	number, salt uint32
 	offset       int64
 	file         *os.File // during a look
+	torn         bool     // its end is counted as damaged
+}
+
+// A Damage is something that cannot be read.
+type Damage struct {
+	File   string
+	Places int // where in it; 0: all of it
+	Bytes  int
+	Aside  bool // it is what a server has found damaged, and kept
+}
+
+func (d Damage) String() string {
+	switch {
+	case d.Aside:
+		return d.File + " was damaged when a server started, which kept it to be looked at: what it could not read is lost"
+	case d.Places == 0:
+		return d.File + " is no file of a journal, or its beginning is damaged: what is in it is missing here, the server moves it aside when it starts"
+	}
+	return fmt.Sprintf("%s is damaged: %d bytes cannot be read (in places: %d), what they say is missing here", d.File, d.Bytes, d.Places)
 }
 
 // maxOpen is how many files are open during a look: what is in them is read though
@@ -34,7 +57,19 @@ type reading struct {
 const maxOpen = 256
 
 // NewReader reads from the oldest record on.
-func NewReader(dir string) *Reader { return &Reader{dir: dir} }
+func NewReader(dir string) *Reader { return &Reader{dir: dir, told: make(map[string]bool)} }
+
+// Damage is what could not be read so far. The end of the newest file is none: it may
+// be being written.
+func (r *Reader) Damage() []Damage { return r.damage }
+
+// wholeFile notes that nothing of a file can be read.
+func (r *Reader) wholeFile(d Damage) {
+	if !r.told[d.File] {
+		r.told[d.File] = true
+		r.damage = append(r.damage, d)
+	}
+}
 
 // Close lets go of the file that is followed.
 func (r *Reader) Close() {
@@ -53,6 +88,13 @@ func (r *Reader) Read(f func(Record)) (vanished bool, err error) {
 	numbers, err := list(r.dir)
 	if err != nil {
 		return false, err
+	}
+	asides, err := filepath.Glob(filepath.Join(r.dir, "*"+aside))
+	if err != nil {
+		return false, err
+	}
+	for _, file := range asides {
+		r.wholeFile(Damage{File: file, Aside: true})
 	}
 	var all []*reading
 	defer func() {
@@ -77,7 +119,7 @@ func (r *Reader) Read(f func(Record)) (vanished bool, err error) {
 		all = append(all, at)
 	}
 	if r.newest != nil { // its rest is nowhere else, if it was removed
-		if err := r.last.rest(r.newest, f); err != nil {
+		if _, err := r.rest(r.newest, r.last, f); err != nil {
 			return false, err
 		}
 		r.Close()
@@ -105,15 +147,20 @@ func (r *Reader) Read(f func(Record)) (vanished bool, err error) {
 			}
 		}
 		r.most = max(r.most, at.number)
-		if err := at.rest(at.file, f); err != nil {
+		left, err := r.rest(at.file, at, f)
+		if err != nil {
 			return false, err
 		}
 		if i == len(all)-1 {
 			r.newest, r.last = at.file, at
-		} else {
-			at.file.Close()
-			at.file = nil
+			break
 		}
+		if left > 0 && !at.torn {
+			at.torn = true
+			r.damage = append(r.damage, Damage{File: at.file.Name(), Places: 1, Bytes: left})
+		}
+		at.file.Close()
+		at.file = nil
 	}
 	return left < len(before), nil
 }
@@ -136,6 +183,9 @@ func (r *Reader) find(number uint32) (*reading, error) {
 		return nil, err
 	case !ok:
 		file.Close()
+		if n == headerSize { // else it is being made
+			r.wholeFile(Damage{File: file.Name()})
+		}
 		return nil, nil
 	}
 	at := r.known[number]
@@ -146,13 +196,17 @@ func (r *Reader) find(number uint32) (*reading, error) {
 	return at, nil
 }
 
-// rest reads what has come to a file.
-func (at *reading) rest(file *os.File, f func(Record)) error {
+// rest reads what has come to a file. It returns how many bytes at its end are no
+// record, or not yet.
+func (r *Reader) rest(file *os.File, at *reading, f func(Record)) (left int, err error) {
 	b, err := io.ReadAll(io.NewSectionReader(file, at.offset, maxSegment))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	end, _, _ := scan(b, at.number, at.salt, 0, f)
+	end, damaged, places := scan(b, at.number, at.salt, 0, f)
 	at.offset += int64(end)
-	return nil
+	if places > 0 {
+		r.damage = append(r.damage, Damage{File: file.Name(), Places: places, Bytes: damaged})
+	}
+	return len(b) - end, nil
 }
