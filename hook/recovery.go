@@ -167,84 +167,61 @@ func (f *recovery) untold(seq uint64, urls []string) []string {
 	return slices.DeleteFunc(slices.Clone(urls), func(url string) bool { return slices.Contains(heard, url) })
 }
 
-// recoverLocked queues what was found, in its order: notices, then the ends that
-// nobody has told, of each client the last begin first. Gates of a stream wait
-// for its own, and those of a client's last stream for its on_close, which is
-// behind its other ends.
-func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool)) (waiting, missing int) {
-	type last struct {
-		seq    uint64
-		stream streamKey
-	}
-	latest := make(map[uint64]last) // by client: what it published or played last
-	note := func(seq, client uint64, a Action, s streamKey) {
-		if a.ofStream() && a != OnDVR && seq >= latest[client].seq {
-			latest[client] = last{seq, s}
-		}
-	}
+// A resumption queues what was found.
+type resumption struct {
+	*recovery
+	engine           *Engine
+	rules            func(vhost string) (r *Rules, exists bool)
+	latest           map[uint64]latest
+	waiting, missing int
+}
+
+// A latest is what a client has published or played last.
+type latest struct {
+	seq    uint64
+	stream streamKey
+}
+
+// recoverLocked queues what was found, in its order: notices, and the ends that
+// nobody has told. These come last, but for the end of a publish or play after which
+// its client is known to have gone on: the record that told it is damaged. Gates of a
+// stream wait for its own, and those of a client's last stream for its on_close, which
+// is behind its other ends.
+func (e *Engine) recoverLocked(f *recovery, rules func(string) (*Rules, bool)) (waiting, missing int) {
+	r := &resumption{recovery: f, engine: e, rules: rules, latest: make(map[uint64]latest)}
 	for seq, b := range f.begins {
-		note(seq, b.Event.ClientID, b.Event.Action, b.Event.streamKey())
+		r.note(seq, b.Event.ClientID, b.Event.Action, b.Event.streamKey())
 	}
 	for seq, n := range f.notices {
-		note(seq, n.Client, n.Action, n.Stream)
+		r.note(seq, n.Client, n.Action, n.Stream)
 	}
-	await := func(a Action, client uint64, s streamKey) endKey {
-		switch l, ok := latest[client]; {
-		case a == OnDVR:
-			return endKey{}
-		case a.ofStream():
-			return endKey{e.hash(s), true}
-		case ok:
-			return endKey{e.hash(l.stream), true}
-		}
-		return endKey{}
+	owing := make(map[uint64][]*foundBegin) // by client: the connection last, of the others the oldest first
+	for _, b := range f.begins {
+		owing[b.Event.ClientID] = append(owing[b.Event.ClientID], b)
+	}
+	for _, all := range owing {
+		slices.SortFunc(all, func(a, b *foundBegin) int {
+			return cmp.Or(cmp.Compare(a.Event.Action.rank(), b.Event.Action.rank()), cmp.Compare(a.seq, b.seq))
+		})
 	}
 	for _, seq := range slices.Sorted(maps.Keys(f.notices)) {
 		n := f.notices[seq]
-		e.countLocked(n.Action).Told++
-		it := &item{
-			told: n.At.UnixMilli(), seq: seq, place: n.place, size: int32(n.size),
-			action: int8(n.Action.index()), flags: flags{stored: true, ready: true},
+		before := n.Closes // what has begun earlier has ended earlier; 0: an on_dvr, or not known
+		if n.Action == OnClose {
+			before = seq
 		}
-		e.journal.Hold(n.place)
-		ep := e.endpointLocked(e.targetLocked(n.URL).key)
-		rules := rulesFrom(rulesIn, n.Stream.vhost, nil)
-		f.orphan(n.Stream.vhost, ep.key, rules, n.Made)
-		it.lane = e.laneLocked(ep, n.Stream.vhost, rules)
-		e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), await(n.Action, n.Client, n.Stream))
-		waiting++
+		all := owing[n.Client]
+		for len(all) > 0 && all[0].Event.Action.ofStream() && all[0].seq < before {
+			r.endLocked(all[0], n.At)
+			all = all[1:]
+		}
+		owing[n.Client] = all
+		r.noticeLocked(n)
 	}
-	begins := slices.SortedFunc(maps.Values(f.begins), func(a, b *foundBegin) int {
-		return cmp.Or(cmp.Compare(a.Event.ClientID, b.Event.ClientID), cmp.Compare(b.seq, a.seq))
-	})
-	for _, fb := range begins {
-		ev := fb.Event
-		ev.Action, ev.Reason = endOf(ev.Action), "server_restart"
-		b := &begin{id: fb.ID, seq: fb.seq, place: fb.place, held: true}
-		e.journal.Hold(fb.place)
-		e.begins[b] = struct{}{}
-		rules, exists := rulesIn(ev.Vhost)
-		if !exists {
-			rules = &Rules{Enabled: true, ClientIDString: fb.IDAsString, gone: true}
-			rules.setURLs(ev.Action, fb.URLs)
+	for _, client := range slices.Sorted(maps.Keys(owing)) {
+		for _, b := range owing[client] {
+			r.endLocked(b, time.Now())
 		}
-		urls := rules.URLs(ev.Action)
-		if len(urls) == 0 {
-			e.unsentEndLocked(&ev, f.untold(fb.seq, fb.URLs), rules)
-		}
-		if urls = f.untold(fb.seq, urls); len(urls) == 0 {
-			e.settleLocked(b)
-			continue
-		}
-		for _, url := range urls {
-			f.orphan(ev.Vhost, e.targetLocked(url).key, rules, fb.Made)
-		}
-		missing++
-		o := &owed{begin: b, at: time.Now(), idAsString: rules.ClientIDString, how: fb.Made, told: len(f.parts[fb.seq]), urls: urls}
-		if !rules.gone {
-			o.how = madeBy(rules)
-		}
-		e.oweLocked(o, fb, rules, await(ev.Action, ev.ClientID, ev.streamKey()))
 	}
 	if len(e.owed) > 0 {
 		e.feeding = true
@@ -254,5 +231,80 @@ func (e *Engine) recoverLocked(f *recovery, rulesIn func(string) (*Rules, bool))
 	for _, ep := range e.endpoints {
 		ep.drainLocked()
 	}
-	return waiting, missing
+	return r.waiting, r.missing
+}
+
+// rank puts what belongs to a connection before the connection.
+func (a Action) rank() int {
+	if a.ofStream() {
+		return 0
+	}
+	return 1
+}
+
+func (r *resumption) note(seq, client uint64, a Action, s streamKey) {
+	if a.ofStream() && a != OnDVR && seq >= r.latest[client].seq {
+		r.latest[client] = latest{seq, s}
+	}
+}
+
+// await names the gates that wait for an event.
+func (r *resumption) await(a Action, client uint64, s streamKey) endKey {
+	switch l, ok := r.latest[client]; {
+	case a == OnDVR:
+		return endKey{}
+	case a.ofStream():
+		return endKey{r.engine.hash(s), true}
+	case ok:
+		return endKey{r.engine.hash(l.stream), true}
+	}
+	return endKey{}
+}
+
+// noticeLocked queues a notice that is on disk.
+func (r *resumption) noticeLocked(n *foundNotice) {
+	e := r.engine
+	e.countLocked(n.Action).Told++
+	it := &item{
+		told: n.At.UnixMilli(), seq: n.seq, place: n.place, size: int32(n.size),
+		action: int8(n.Action.index()), flags: flags{stored: true, ready: true},
+	}
+	e.journal.Hold(n.place)
+	ep := e.endpointLocked(e.targetLocked(n.URL).key)
+	rules := rulesFrom(r.rules, n.Stream.vhost, nil)
+	r.orphan(n.Stream.vhost, ep.key, rules, n.Made)
+	it.lane = e.laneLocked(ep, n.Stream.vhost, rules)
+	e.addLocked(ep, it, e.lineOf(n.Action, n.Client, n.Stream), r.await(n.Action, n.Client, n.Stream))
+	r.waiting++
+}
+
+// endLocked queues the end that a begin owes, as told at some time.
+func (r *resumption) endLocked(fb *foundBegin, at time.Time) {
+	e, ev := r.engine, fb.Event
+	ev.Action = endOf(ev.Action)
+	b := &begin{id: fb.ID, seq: fb.seq, place: fb.place, held: true}
+	e.journal.Hold(fb.place)
+	e.begins[b] = struct{}{}
+	rules, exists := r.rules(ev.Vhost)
+	if !exists {
+		rules = &Rules{Enabled: true, ClientIDString: fb.IDAsString, gone: true}
+		rules.setURLs(ev.Action, fb.URLs)
+	}
+	urls := rules.URLs(ev.Action)
+	if len(urls) == 0 {
+		e.unsentEndLocked(&ev, r.untold(fb.seq, fb.URLs), rules)
+	}
+	if urls = r.untold(fb.seq, urls); len(urls) == 0 {
+		e.settleLocked(b)
+		return
+	}
+	for _, url := range urls {
+		r.orphan(ev.Vhost, e.targetLocked(url).key, rules, fb.Made)
+	}
+	r.missing++
+	o := &owed{begin: b, at: at, idAsString: rules.ClientIDString, how: fb.Made, told: len(r.parts[fb.seq]), urls: urls}
+	if !rules.gone {
+		o.how = madeBy(rules)
+	}
+	e.oweLocked(o, fb, rules, r.await(ev.Action, ev.ClientID, ev.streamKey()))
 }
