@@ -298,10 +298,10 @@ func TestEndpoints(t *testing.T) {
 		for _, ev := range all[0].Events {
 			switch ev.Action {
 			case OnPlay:
-				if ev.Count(Accepted) != 10 || ev.Quantile(0.99) != 128*time.Millisecond {
+				if ev.Count(Accepted) != 10 || ev.Quantile(0.99) != 100*time.Millisecond {
 					t.Errorf("%+v", ev)
 				}
-				if text := fmt.Sprintln(ev.Args()...); !strings.Contains(text, "accepted 10 p50 128ms p90 128ms p99 128ms max 100ms") {
+				if text := fmt.Sprintln(ev.Args()...); !strings.Contains(text, "accepted 10 p50 100ms p90 100ms p99 100ms max 100ms") {
 					t.Error(text)
 				}
 			case OnStop:

@@ -65,16 +65,16 @@ type tally struct {
 // count counts what was decided without a call.
 func (t *tally) count(o Outcome) { t.outcomes[o].Add(1) }
 
-// timed counts a call.
+// timed counts a call. Whoever sees it in a bucket sees a longest that is as long.
 func (t *tally) timed(o Outcome, took time.Duration) {
 	t.count(o)
-	t.latency[bucketOf(took)].Add(1)
 	for {
 		was := t.longest.Load()
 		if int64(took) <= was || t.longest.CompareAndSwap(was, int64(took)) {
-			return
+			break
 		}
 	}
+	t.latency[bucketOf(took)].Add(1)
 }
 
 // EndpointStats is one endpoint, as it is now.
@@ -134,17 +134,18 @@ func (s *EventStats) Args() []any {
 		}
 	}
 	if p50 := s.Quantile(0.5); p50 > 0 {
-		args = append(args, "p50", p50.String(), "p90", s.Quantile(0.9).String(), "p99", s.Quantile(0.99).String(),
-			"max", s.Longest.Round(10*time.Microsecond).String())
+		args = append(args, "p50", shown(p50), "p90", shown(s.Quantile(0.9)), "p99", shown(s.Quantile(0.99)), "max", shown(s.Longest))
 	}
 	return args
 }
+
+func shown(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
 
 // Count returns how often an outcome happened.
 func (s *EventStats) Count(o Outcome) uint64 { return s.Outcomes[o] }
 
 // Quantile returns a latency that a share q of the calls did not exceed, as
-// exactly as the buckets are.
+// exactly as the buckets are, and none that is above the longest.
 func (s *EventStats) Quantile(q float64) time.Duration {
 	var all, seen uint64
 	for _, n := range s.Latency {
@@ -153,7 +154,10 @@ func (s *EventStats) Quantile(q float64) time.Duration {
 	for i, n := range s.Latency {
 		seen += n
 		if n > 0 && float64(seen) >= q*float64(all) {
-			return BucketLimit(i)
+			if i == buckets-1 {
+				return s.Longest
+			}
+			return min(BucketLimit(i), s.Longest)
 		}
 	}
 	return 0
@@ -186,7 +190,7 @@ func (e *Engine) Endpoints() []EndpointStats {
 		}
 		for i := range ep.tallies {
 			t := &ep.tallies[i]
-			ev := EventStats{Action: actions[i], Longest: time.Duration(t.longest.Load())}
+			ev := EventStats{Action: actions[i]}
 			any := uint64(0)
 			for o := range ev.Outcomes {
 				ev.Outcomes[o] = t.outcomes[o].Load()
@@ -195,6 +199,7 @@ func (e *Engine) Endpoints() []EndpointStats {
 			for b := range ev.Latency {
 				ev.Latency[b] = t.latency[b].Load()
 			}
+			ev.Longest = time.Duration(t.longest.Load()) // behind them: see timed
 			if any > 0 {
 				s.Events = append(s.Events, ev)
 			}
