@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // small gives a journal a disk of so many bytes; the spare file is beside them.
@@ -224,4 +226,25 @@ func TestFullBehindOneNeeded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A spare file that was made while the disk had little room grows when there is more.
+func TestSpareGrows(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(spare(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 2*minSpare); err != nil {
+		t.Fatal(err)
+	}
+	w := open(t, dir)
+	if _, bytes := inodeOf(spare(dir)); bytes < maxSpare || w.spare != maxSpare {
+		t.Errorf("%d bytes, %d counted on", bytes, w.spare)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	w.Start()
 }

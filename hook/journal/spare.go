@@ -23,32 +23,45 @@ const (
 
 func spare(dir string) string { return filepath.Join(dir, spareName) }
 
-// keepSpare makes the spare file where there is none and the disk has room for it.
-// Without one the journal works all the same: see rescue.
+// keepSpare makes the spare file where there is none and the disk has room for it, and
+// has one that was made while there was little grow when there is more. Without one the
+// journal works all the same: see rescue.
 func (j *Journal) keepSpare() {
 	path := spare(j.o.Dir)
 	j.spare = 0
 	var file unix.Stat_t
 	if unix.Stat(path, &file) == nil && file.Size == 0 && file.Blocks*512 >= minSpare {
 		j.spare = file.Blocks * 512 // also that of the last run
-		return
 	}
 	var disk unix.Statfs_t
 	if unix.Statfs(j.o.Dir, &disk) != nil {
 		return
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	most := min(maxSpare, int64(disk.Blocks)*int64(disk.Bsize)/spareOf)
+	if most < max(2*j.spare, minSpare) {
+		return
+	}
+	flags := os.O_RDWR | os.O_CREATE
+	if j.spare == 0 {
+		flags |= os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	for size := min(maxSpare, int64(disk.Blocks)*int64(disk.Bsize)/spareOf); size >= minSpare; size /= 2 {
+	for size := most; size >= max(2*j.spare, minSpare); size /= 2 {
+		if j.spare > 0 && size-j.spare > int64(disk.Bavail)*int64(disk.Bsize)/2 {
+			continue // the disk is still full, or nearly
+		}
 		if unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size) == nil {
 			j.spare = size
 			return
 		}
 	}
-	os.Remove(path) // too small a disk, or one that promises nothing
+	if j.spare == 0 {
+		os.Remove(path) // too small a disk, or one that promises nothing
+	}
 }
 
 // noRoom reports whether a write has failed for want of room.
