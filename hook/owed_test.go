@@ -3,6 +3,7 @@ package hook
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -48,5 +49,65 @@ func TestOwesMoreThanTheMemoryHolds(t *testing.T) {
 		}
 	}); err != nil || told != 2*clients || log.Open()[OnPublish] != 0 {
 		t.Errorf("%d of the ends are in the journal, %v", told, err)
+	}
+}
+
+// What is owed and not made yet is told also while the disk takes nothing, once; and
+// what a stop finds so is for the next start.
+func TestOwedWhileTheDiskFails(t *testing.T) {
+	const clients = 50
+	srv := newLedger(t, nil)
+	rules := &Rules{Enabled: true, OnUnpublish: []string{srv.URL + "/a", srv.URL + "/b"}}
+	dir := t.TempDir()
+	e := durable(t, dir, Options{Rules: rulesOf(rules)})
+	for id := range uint64(clients) {
+		if err := e.Client().Ask(t.Context(), event(OnPublish, id, fmt.Sprint("s", id))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quiet(t, e)
+	dir = killed(t, dir)
+	closeWithin(t, e, 0)
+
+	full := func() *Engine { // nothing is made
+		e := openEngine(t, Options{Rules: rulesOf(rules)})
+		e.looseBytes = owedLooseBytes
+		if err := e.OpenJournal(dir); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	room := func(e *Engine) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.looseBytes -= owedLooseBytes
+		e.roomLocked()
+	}
+	e = full()
+	if err := closeWithin(t, e, 10*time.Millisecond); err != nil || e.Counters()[OnUnpublish] != (Counts{Told: 2 * clients}) {
+		t.Errorf("%v, %+v", err, e.Counters()[OnUnpublish])
+	}
+
+	e = full()
+	if n := len(srv.seen()); n > 0 {
+		t.Errorf("%d calls before the journal has them", n)
+	}
+	e.trouble(e.journal, syscall.ENOSPC)
+	if !settles(func() bool { return e.Counters()[OnUnpublish].Delivered == 2*clients }) {
+		t.Errorf("%+v", e.Counters()[OnUnpublish])
+	}
+	for _, c := range srv.seen() {
+		if !strings.Contains(c.body, `"reason":"server_restart"`) || !strings.HasSuffix(c.header.Get("Webhook-Id"), "-end") {
+			t.Errorf("%s: %s", c.header.Get("Webhook-Id"), c.body)
+		}
+	}
+	e.trouble(e.journal, nil)
+	room(e)
+	closeNow(t, e)
+
+	var book logBook
+	durable(t, dir, Options{Rules: rulesOf(rules), Log: book.logger()})
+	if len(book.lines("are taken up")) > 0 || len(srv.seen()) != 2*clients {
+		t.Errorf("%d calls for %d ends\n%s", len(srv.seen()), 2*clients, &book)
 	}
 }
