@@ -23,7 +23,7 @@
 // while it is idle. A million notices may wait: what they say is on disk then.
 //
 // What has begun is in the journal before the endpoint is asked, so that a
-// killed server tells the end at its next start (durable.go). Without
+// killed server tells the end at its next start (durable.go, owed.go). Without
 // OpenJournal, and while the disk fails, the memory takes its place.
 //
 // Nothing here knows RTMP.
