@@ -106,7 +106,7 @@ func TestNoCallTakesNoTime(t *testing.T) {
 		for _, n := range ev.Latency {
 			calls += n
 		}
-		if ev.Count(Undecided) != 100 || calls != breakerFails || ev.Quantile(0.01) != 128*time.Millisecond {
+		if ev.Count(Undecided) != 100 || calls != breakerFails || ev.Quantile(0.01) != 100*time.Millisecond {
 			t.Errorf("%d calls, %v", calls, ev.Args())
 		}
 	})
