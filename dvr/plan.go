@@ -55,7 +55,6 @@ type plan struct {
 	former   [2]uint32 // likewise in the file in front of it
 	raw      [2]uint32 // times
 	came     [2]bool
-	behind   [2]bool // the other one's clock has jumped
 }
 
 // begin is told of a new file.
@@ -109,22 +108,10 @@ func (p *plan) watch(f live.Frame) {
 	if f.Info&(flv.VideoFrame|flv.AudioFrame) == 0 {
 		return
 	}
-	if p.came[i] && int32(f.Raw-p.raw[i]) < -maxStepBack {
-		p.jumped(i, f.Raw)
-	}
-	p.came[i], p.raw[i] = true, f.Raw
-}
-
-// jumped is told of the time to which a media type goes back. One of the two jumps
-// first; that the other is where that one is then is no jump of its own.
-func (p *plan) jumped(i uint8, to uint32) {
-	other := 1 - i
-	ahead := int32(to - p.raw[other])
-	follows := p.behind[i] && ahead > -maxPause && ahead < maxPause
-	p.behind[i], p.behind[other] = false, p.came[other] && !follows
-	if !follows && p.strict() && p.settings.TimeJitter == conf.JitterFull {
+	if p.came[i] && int32(f.Raw-p.raw[i]) < -maxStepBack && p.strict() && p.settings.TimeJitter == conf.JitterFull {
 		p.change = true // session: the time line has mended it; zero and off: see bridge
 	}
+	p.came[i], p.raw[i] = true, f.Raw
 }
 
 // header is told of a header that differs from the one before. A file that is to be

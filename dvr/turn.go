@@ -98,7 +98,7 @@ func (r *recording) begin(t turn) {
 	}
 	p := t.publisher
 	r.turn, r.source, r.plan.settings = t, t.source, t.settings
-	r.plan.came, r.plan.behind, r.last = [2]bool{}, [2]bool{}, false
+	r.plan.came, r.last = [2]bool{}, false
 	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
 	r.line = live.NewTimeline(timeMode(t.settings.TimeJitter), start)
 	r.lineAt, r.streamAt = start, 0
