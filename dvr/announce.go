@@ -1,7 +1,6 @@
 package dvr
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -141,6 +140,9 @@ func (r *Recorder) hold(n news, waits func() bool) bool {
 	if len(r.held) >= maxHeld || !waits() {
 		return false
 	}
+	if len(r.held) >= maxLocked {
+		n.file.unlock()
+	}
 	n.since = time.Now()
 	r.held = append(r.held, n)
 	return true
@@ -222,12 +224,11 @@ func MarkByHand(f *os.File, path string, rep *flv.Report, cut int64) (name strin
 		m.Error = cutOff(who.Lost, rep.Size, cut)
 	}
 	m.file = c.newMark(m.inode)
-	wanted := m.file.path()
-	m.set(c, f)
+	_, err = m.set(c, f)
 	its := m.file
 	release = its.unlock
-	if !its.whole {
-		err = &fs.PathError{Op: "write", Path: wanted, Err: errors.New("what is to be announced cannot be noted")}
+	if err != nil {
+		err = fmt.Errorf("it would not be announced (on_dvr), for its mark cannot be made: %w; nothing was changed", err)
 	} else if st, ok := info.Sys().(*syscall.Stat_t); ok { // the server is to read it
 		err = ignore(its.lock.Chown(int(st.Uid), int(st.Gid)), fs.ErrPermission)
 	}

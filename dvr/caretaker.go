@@ -61,6 +61,9 @@ type unmended struct {
 
 // mendLater has a file completed that is still ".tmp".
 func (r *Recorder) mendLater(u unmended) {
+	if u.known != nil {
+		u.known.file.unlock() // as long as the file is there, nobody announces it
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.unmended) < maxUnmended {

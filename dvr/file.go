@@ -282,7 +282,8 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	note := ""
 	if f.grown() { // else there is nothing to be announced
 		m := f.mark(who, heard)
-		note, f.marked = m.set(f.claim, f.os), m.file
+		note, _ = m.set(f.claim, f.os) // what hinders it hinders the rest, or nothing
+		f.marked = m.file
 	} else {
 		f.marked = markFile{}
 	}

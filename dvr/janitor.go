@@ -83,17 +83,30 @@ func (r *Recorder) cleanAll(all bool, now time.Time) {
 
 func (r *Recorder) cleanVhost(p pattern, d conf.DVR, all bool, now time.Time) {
 	r.disk(p.dir, func() {
-		free, err := freeBytes(p.dir)
+		free, room, err := roomOf(p.dir)
 		if errors.Is(err, os.ErrNotExist) {
 			return // nothing was recorded yet
 		}
-		if err == nil && (all || free < d.MinFree) {
+		if err == nil && room < d.MinFree {
+			r.neverFree(&p, d.MinFree, room)
+			d.MinFree = 0
+		}
+		if err == nil && (all && (d.MaxAge > 0 || d.MaxSize > 0 || d.MinFree > 0) || free < d.MinFree) {
 			err = r.keepWithin(&p, d, free, now)
 		}
 		if err != nil {
 			r.Log.Error("old recordings cannot be removed", "vhost", p.vhost, "path", p.root, "error", err.Error())
 		}
 	})
+}
+
+// neverFree says once that a dvr_min_free is more than the disk can hold. To remove
+// recordings would help nothing.
+func (r *Recorder) neverFree(p *pattern, want, room int64) {
+	if k := r.keptOf(p); !k.short {
+		k.short = true
+		r.Log.Warn("dvr_min_free is more than the disk holds, it is not looked at", "vhost", p.vhost, "path", p.root, "dvr_min_free", want, "disk", room)
+	}
 }
 
 // keepWithin removes the oldest complete recordings of a vhost until all limits
@@ -245,12 +258,13 @@ func sortOldest(list []found) []found {
 	return list
 }
 
-// freeBytes is what may still be written to the file system of a directory.
-func freeBytes(dir string) (int64, error) {
+// roomOf is how much may still be written to the file system of a directory, and
+// how much it can hold at most.
+func roomOf(dir string) (free, all int64, err error) {
 	var st unix.Statfs_t
 	for {
 		if err := unix.Statfs(dir, &st); err != unix.EINTR {
-			return int64(st.Bavail) * st.Bsize, err
+			return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, err
 		}
 	}
 }

@@ -102,10 +102,10 @@ func (m *mark) event(cwd string, to place) hook.Event {
 // something is to be announced. It gives the note that the file is to keep until it
 // has its name: none when all is well, else, as on a full disk, the whole one. So
 // does a file that is gone: it may come back.
-func (m *mark) set(c claim, f *os.File) (note string) {
+func (m *mark) set(c claim, f *os.File) (note string, err error) {
 	if !m.heard {
 		m.file = markFile{}
-		return ""
+		return "", nil
 	}
 	kept := m.facts
 	if m.Error != "" {
@@ -130,9 +130,9 @@ func (m *mark) set(c claim, f *os.File) (note string) {
 		m.file = markFile{}
 	}
 	if m.file.whole = err == nil; !m.file.whole {
-		return kept.note()
+		return kept.note(), err
 	}
-	return ""
+	return "", nil
 }
 
 // readMark reads a mark and locks it. It may be empty.

@@ -179,12 +179,14 @@ func (s *site) tell(ev hook.Event, kept func()) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(ev.Cwd, ev.File)
 	}
-	if ev.Size == 0 && ev.Error != "" {
-		return // of frames that are in no file
+	if ev.Size == 0 && ev.Error != "" || strings.Contains(ev.Error, "moved since") {
+		return // of frames that are in no file, or of one that is gone
 	}
 	st, err := os.Stat(path)
-	if s.goesOn && err != nil {
-		st, err = os.Stat(path + tmp)
+	for try := 0; s.goesOn && err != nil && try < 100; try++ { // it may get the one name or the other between two looks
+		if st, err = os.Stat(path + tmp); err != nil {
+			st, err = os.Stat(path)
+		}
 	}
 	if err != nil || st.Size() != ev.Size && (!s.goesOn || st.Size() < ev.Size) {
 		s.t.Errorf("told of %s with %d bytes: %v, %v", ev.File, ev.Size, st, err)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"srs/flv"
 )
 
@@ -209,6 +211,12 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 		m, stale = r.whose(c, p, root, rep, info, marks)
 	}
 	defer func() {
+		for _, s := range stale {
+			if m.file.name != "" || err == nil && to.name == "" { // it has another, or is gone
+				s.remove()
+			}
+			r.leave(&s)
+		}
 		switch {
 		case to.name != "":
 		case known != nil:
@@ -241,24 +249,16 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 		next := c.newMark(m.inode)
 		r.own(&next)
 		m.file = next
-		if note = m.set(c, f); m.file.name == "" {
+		if note, _ = m.set(c, f); m.file.name == "" {
 			r.disown(&next)
 		}
 	}
-	defer func() {
-		for _, s := range stale {
-			if m.file.name != "" {
-				s.remove()
-			}
-			r.leave(&s)
-		}
-	}()
-	if err := errors.Join(rep.Repair(f, note), datasync(f)); err != nil {
+	if err := errors.Join(rep.Repair(f, note), asOld(f, info), datasync(f)); err != nil {
 		return rep, m, place{}, err
 	}
 	c.mode = m.Mode
 	if to, err = c.publish(f, ours && note == ""); to.name != "" && note != "" {
-		if err = errors.Join(err, rep.Repair(f, ""), datasync(f)); err == nil && ours {
+		if err = errors.Join(err, rep.Repair(f, ""), asOld(f, info), datasync(f)); err == nil && ours {
 			err = c.reveal(f)
 		}
 	}
@@ -272,6 +272,13 @@ func Rest(f *os.File, info os.FileInfo) time.Duration {
 		return 0
 	}
 	return max(0, restFor-time.Since(info.ModTime()))
+}
+
+// asOld gives a file the time back at which it was recorded: it is announced, and too
+// old, by that.
+func asOld(f *os.File, info os.FileInfo) error {
+	at := unix.NsecToTimeval(info.ModTime().UnixNano())
+	return ignore(os.NewSyscallError("futimes", unix.Futimes(int(f.Fd()), []unix.Timeval{at, at})), fs.ErrPermission)
 }
 
 // whose finds out whose a leftover is, and its own mark, if it was about to be
@@ -338,8 +345,22 @@ func (r *Recorder) announceAgain(p *pattern, name, markName string) (told, waits
 		r.disown(&its)
 		return false, waits || !gone(err)
 	}
-	r.drop(&m.file) // of no file any more
-	return false, false
+	whole := m.file.whole
+	r.drop(&m.file)
+	if whole && r.heard(m.Vhost) {
+		r.Log.Warn("a recording is gone before it was surely announced", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", c.path())
+		m.Recovered, m.Error = true, goneSince(cmp.Or(m.Error, m.Lost))
+		r.Tell(m.event(r.Cwd, c.want), func() {})
+	}
+	return whole, false
+}
+
+// goneSince adds to what a recording lacks that it is gone.
+func goneSince(lacks string) string {
+	if lacks != "" {
+		lacks += "; "
+	}
+	return lacks + "the file was removed or moved since"
 }
 
 // marked gives a mark and the place of its complete recording. There is no place
@@ -372,18 +393,26 @@ func (p *pattern) marked(c claim, name string) (m mark, to place, waits bool, er
 		return m, to, false, nil
 	}
 	defer f.Close()
+	if lock(f) != nil { // somebody goes on in it
+		return m, place{}, true, nil
+	}
+	if info, err := root.Lstat(to.name); err != nil || isOther(info, m.inode) {
+		return m, place{}, true, nil
+	}
 	told, ours := flv.Tell(f, size)
 	m.Duration = told.Duration
-	if !m.file.whole {
-		m.facts = p.whoseFile(to.name, told.Note, told.Owner)
+	if m.file.whole || !ours {
+		return m, to, false, nil
 	}
-	if ours && told.Note != "" {
+	m.facts = p.whoseFile(to.name, told.Note, told.Owner)
+	if told.Note != "" {
 		from := &paced{from: f, alive: p.alive}
 		if rep, err := flv.Scan(from); err == nil {
 			m.Duration = rep.Duration()
-			rep.Repair(f, "")
+			errors.Join(rep.Repair(f, ""), datasync(f))
 		}
 	}
+	claim{dir: c.dir, want: to, mode: m.Mode}.reveal(f) // as it would have been but for the crash
 	return m, to, false, nil
 }
 

@@ -249,7 +249,7 @@ func TestMarks(t *testing.T) {
 		if err := os.Remove(dir + "/rec/live/y.flv"); err != nil {
 			t.Fatal(err)
 		}
-		// Without the file there is nothing to announce.
+		// That the file is gone meanwhile is said.
 		write(t, marks[0], string(mark))
 		if err := os.Rename(dir+"/rec/live/x.flv", dir+"/taken.flv"); err != nil {
 			t.Fatal(err)
@@ -257,8 +257,9 @@ func TestMarks(t *testing.T) {
 		n := again(t, dir)
 		n.run()
 		synctest.Wait()
-		if left, _ := filepath.Glob(dir + "/rec/live/*"); len(n.events()) != 0 || len(left) != 0 {
-			t.Errorf("%+v, %q", n.events(), left)
+		ev := n.only()
+		if left, _ := filepath.Glob(dir + "/rec/live/*"); len(left) != 0 || ev.ID != first || !strings.Contains(ev.Error, "removed or moved") || strings.Count(n.log(), "surely announced") != 1 {
+			t.Errorf("%+v, %q\n%s", ev, left, n.log())
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,7 +67,7 @@ func createOnce(dir string, want place) (claim, *os.File, error) {
 		return c, nil, &fs.PathError{Op: "create", Path: want.path(), Err: unix.ENAMETOOLONG}
 	}
 	if err := os.MkdirAll(dir, 0o775); err != nil {
-		return c, nil, err
+		return c, nil, cmp.Or(deadLink(dir), err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {

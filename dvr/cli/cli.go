@@ -30,7 +30,8 @@ const (
 const usage = `srs dvr looks at recordings.
 
 Usage:
-  srs dvr check FILE...     say what is in each file: 0 all are whole, 1 some are not
+  srs dvr check FILE...     say what is in each file: 0 all are whole, 1 some are not;
+                            a gap is more than a second without any frame
   srs dvr repair FILE...    cut damaged ends off, write duration, size and index of keyframes, and give
                             FILE.flv.tmp its name; a file that is there already is never replaced.
                             Files of other programs are never rewritten: they get the duration and
