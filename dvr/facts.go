@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"srs/flv"
 	"srs/hook"
 	"srs/rtmp/live"
 )
@@ -76,6 +77,19 @@ func (f facts) note() string {
 		return ""
 	}
 	return string(text)
+}
+
+// noteIn is the note for which there is room in metadata that is there already, with less
+// in it where need be, or none.
+func (f facts) noteIn(m flv.FileMetadata) string {
+	bare := f
+	bare.TcURL, bare.Param = "", ""
+	for _, note := range []string{f.note(), bare.note()} {
+		if m.Fits(note) {
+			return note
+		}
+	}
+	return ""
 }
 
 // noted reads them back, false when there are none.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"srs/flv"
+	"srs/rtmp/live"
 )
 
 const (
@@ -37,6 +39,12 @@ type file struct {
 	crowd     *crowd            // nil: it is on its own
 	aside     func(call func()) // has a goroutine make a call to the disk
 
+	// Who has written into it last.
+	publisher live.Publisher
+	log       *slog.Logger
+	passed    bool // lately: its note names the one before
+
+	public    bool // others may read it as it grows: it is another user's
 	continued int  // 0, or the Frames of sum when it was reopened
 	said      bool // that it goes on
 
@@ -113,15 +121,8 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 	}
 	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames}
 	f.metadata.Body = nil
-	if f.claim.hide(o) != nil { // it is another user's
-		who.TcURL, who.Param = "", ""
-	}
-	who.Mode = f.claim.mode
-	for _, p := range res.Metadata.Reset(who.note()) {
-		if _, err := o.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
-			f.fail(err)
-		}
-	}
+	f.public = f.claim.hide(o) != nil
+	f.fail(f.reset(f.noteOf(who)))
 	if _, err := o.Seek(size, io.SeekStart); err != nil {
 		f.fail(err)
 	}
@@ -131,6 +132,40 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 		return nil, errors.Join(err, completing)
 	}
 	return f, nil
+}
+
+// noteOf is the note that the file has room for.
+func (f *file) noteOf(who facts) string {
+	if f.public {
+		who.TcURL, who.Param = "", ""
+	}
+	who.Mode = f.claim.mode
+	return who.noteIn(f.metadata)
+}
+
+// reset writes the metadata of a file that grows, with a note.
+func (f *file) reset(note string) error {
+	for _, p := range f.metadata.Reset(note) {
+		if _, err := f.os.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pass is told of the first frame of another publish. It is the one that the file is
+// announced with from then on, also by who finds it after a crash.
+func (f *file) pass(p live.Publisher, log *slog.Logger) { f.publisher, f.log, f.passed = p, log, true }
+
+// renote has the file say so. Where there is no room it keeps the note that it has.
+func (f *file) renote() error {
+	f.passed = false
+	who := factsOf(f.publisher)
+	who.Lost = f.shortfall()
+	if note := f.noteOf(who); note != "" {
+		return f.reset(note)
+	}
+	return nil
 }
 
 // append takes a tag; its Data is copied. It says whether the buffer is full.
@@ -249,6 +284,9 @@ func (f *file) flush() error {
 		buffers.Put(&b)
 	}
 	f.buf = nil
+	if err == nil && f.passed {
+		err = f.renote()
+	}
 	return f.fail(err)
 }
 

@@ -101,6 +101,7 @@ func (r *recording) open(at uint32) bool {
 		return false
 	}
 	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
+	f.publisher, f.log, r.joins = p, r.log, false
 	f.missed, f.missedFor, f.begun = r.trouble.untold, r.trouble.last, r.now
 	r.trouble.untold, r.trouble.waits = loss{}, loss{}
 	r.file, r.unsaid = f, [2]bool{}
@@ -180,7 +181,7 @@ func (r *recording) disk(call func() error) {
 		r.log.Info("recording goes on", "path", r.pathOfFile())
 	}
 	if r.trouble.errors > 0 {
-		r.log.Info("recording again", "path", r.pathOfFile(), "errors", r.trouble.errors, "lost", r.trouble.frames)
+		r.file.log.Info("recording again", "path", r.pathOfFile(), "errors", r.trouble.errors, "lost", r.trouble.frames)
 	}
 	r.trouble = trouble{}
 }
@@ -205,15 +206,19 @@ func (r *recording) failed(path string, err error, soon string) {
 	r.complain(path, err)
 }
 
-// complain is the line of an error.
+// complain is the line of an error, that of the file if one is open.
 func (r *recording) complain(path string, err error) {
+	log := r.log
+	if r.file != nil {
+		log = r.file.log
+	}
 	if text := cause(err); text != r.trouble.last {
 		r.trouble.last = text
 		args := []any{"path", path, "uid", os.Getuid(), "error", err.Error(), "retry", r.trouble.retry}
 		if hint := hintFor(err); hint != "" {
 			args = append(args, "hint", hint)
 		}
-		r.log.Error("recording failed", args...)
+		log.Error("recording failed", args...)
 	}
 }
 
@@ -260,7 +265,7 @@ func (r *recording) end() {
 	if f == nil {
 		return
 	}
-	before, who := f.err, factsOf(r.turn.publisher)
+	before, who := f.err, factsOf(f.publisher)
 	who.Mode = f.claim.mode
 	heard := r.recorder.heard(who.Vhost)
 	var to place
@@ -307,7 +312,7 @@ func (r *recording) end() {
 	case to.name != "" && !f.grown(): // it is as it was announced
 		unsaid(0)
 	case to.name != "":
-		log := r.log
+		log := f.log
 		if m.Error != "" {
 			log = log.With("reason", m.Error)
 		}
@@ -322,7 +327,7 @@ func (r *recording) end() {
 		unsaid(f.sum.Frames - f.continued)
 	default: // it has everything but its name, and the next one may do better
 		r.trouble.retryAt = time.Time{}
-		r.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
+		f.log.Warn("recording is to be completed later", "path", path, "retry", retryAfter)
 		settings := r.turn.settings
 		later = true
 		r.recorder.comesLate(&m)

@@ -50,6 +50,7 @@ type recording struct {
 	heldSince uint32
 	unsaid    [2]bool // by media type: the file lacks the newest headers
 	file      *file   // nil: none is open
+	joins     bool    // it has no frame of the present turn
 	trouble   trouble
 	last      bool      // the publish is over, or the server stops: nothing is waited for
 	now       time.Time // when it began to look at its stream
@@ -210,6 +211,10 @@ func (r *recording) take(f live.Frame) {
 	if frame && f.Type == flv.TypeVideo {
 		r.waitKey = false
 		r.plan.pictures = true
+	}
+	if frame && r.joins {
+		r.joins = false
+		r.file.pass(r.turn.publisher, r.log)
 	}
 	if !frame && r.turn.settings.TimeJitter == conf.JitterZero && !r.clock.near(at) {
 		at = r.clock.last // encoders send headers with any time

@@ -180,10 +180,15 @@ func (m FileMetadata) Reset(note string) []Patch {
 
 // fitting is a note for which there is room, or none.
 func (m FileMetadata) fitting(note string) string {
-	if len(encodePadding(note, 0)) > m.size-m.tail-withoutRoom {
+	if !m.Fits(note) {
 		return ""
 	}
 	return note
+}
+
+// Fits says whether there is room for a note in metadata that is there already.
+func (m FileMetadata) Fits(note string) bool {
+	return len(encodePadding(note, 0)) <= m.size-m.tail-withoutRoom
 }
 
 // ReadIndex gives the keyframe index that metadata has, empty for none.

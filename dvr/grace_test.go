@@ -1,0 +1,87 @@
+package dvr
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/conf"
+	"srs/flv"
+	"srs/rtmp/live"
+)
+
+func graceOf(d time.Duration) func(*conf.DVR) { return func(s *conf.DVR) { s.ReconnectGrace = d } }
+
+// publishAs begins a publish of stream x with a param.
+func (s *site) publishAs(client uint64, param string) *feed {
+	f := newFeed()
+	s.record(live.Publisher{ClientID: client, IP: "127.0.0.1", Vhost: "v", App: "live", Stream: "x", Param: param}, func() source { return f })
+	return f
+}
+
+// TestGraceNames: on_dvr of a file names the publish that has written the last frames of
+// it, not one that has arrived. So does that of a file that a killed server has left.
+func TestGraceNames(t *testing.T) {
+	other := flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}
+	long := "?token=" + strings.Repeat("b", 600) // more than there is room for in the note of a short segment
+	for name, c := range map[string]struct {
+		change func(*conf.DVR)
+		param  string // of bob
+		second []flv.Tag
+		client uint64 // that is named in the first file
+		told   string // its param after a crash
+	}{
+		"nothing":       {func(*conf.DVR) {}, "?bob", nil, 1, "?alice"},
+		"headers":       {func(*conf.DVR) {}, "?bob", []flv.Tag{videoHeader}, 1, "?alice"},
+		"other headers": {func(*conf.DVR) {}, "?bob", []flv.Tag{other, key(0), inter(40)}, 1, "?alice"},
+		"frames":        {func(*conf.DVR) {}, "?bob", []flv.Tag{videoHeader, key(0), inter(40)}, 2, "?bob"},
+		"append":        {func(d *conf.DVR) { d.Plan = planAppend }, "?bob", []flv.Tag{videoHeader, key(0), inter(40)}, 2, "?bob"},
+		"no room":       {segments(1), long, []flv.Tag{videoHeader, key(0), inter(40)}, 2, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[app]/[stream].flv", graceOf(10*time.Second), c.change)
+			write(t, s.cwd+"/rec", "a file where a directory should be")
+			alice := s.publishAs(1, "?alice")
+			alice.send(videoHeader, key(0), inter(40))
+			time.Sleep(flushAfter) // of the bubble
+			synctest.Wait()
+			if err := os.Remove(s.cwd + "/rec"); err != nil {
+				t.Fatal(err)
+			}
+			alice.send(key(80), inter(120))
+			time.Sleep(retryAfter + flushAfter)
+			synctest.Wait()
+			alice.unpublish()
+			bob := s.publishAs(2, c.param)
+			bob.send(c.second...)
+			time.Sleep(2 * flushAfter)
+			synctest.Wait()
+			path := "/rec/live/x.flv"
+			if b, err := os.ReadFile(s.cwd + path + tmp); err == nil { // else it is complete
+				n := again(t, t.TempDir())
+				write(t, n.cwd+path+tmp, string(b))
+				n.run()
+				synctest.Wait()
+				if ev := n.only(); ev.ClientID != c.client || ev.Param != c.told || !strings.HasPrefix(ev.Error, "before it: not a directory: ") {
+					t.Errorf("%s: after a crash %+v", name, ev)
+				}
+			}
+			bob.unpublish()
+			time.Sleep(10*time.Second + flushAfter)
+			synctest.Wait()
+			param := "?alice"
+			if c.client == 2 {
+				param = c.param
+			}
+			if ev := s.events()[0]; ev.ClientID != c.client || ev.Param != param {
+				t.Errorf("%s: %+v", name, ev)
+			}
+			if client := logged(s.log(), "msg=recorded", "client"); client != fmt.Sprint(c.client) {
+				t.Errorf("%s: recorded by %s", name, client)
+			}
+		})
+	}
+}
