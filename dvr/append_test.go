@@ -233,6 +233,7 @@ func TestContinueCodecs(t *testing.T) {
 		return metadata(amf0.Property{Key: "videocodecid", Value: video}, amf0.Property{Key: "audiocodecid", Value: audio})
 	}
 	both := []flv.Tag{videoHeader, audioHeader, key(0), audio(0), inter(40), audio(23)}
+	pictures := []flv.Tag{videoHeader, key(0), inter(40)}
 	for _, c := range []struct {
 		name          string
 		first, second []flv.Tag
@@ -258,6 +259,18 @@ func TestContinueCodecs(t *testing.T) {
 			"h0 h0 k0 a0 p40 a23 k80 a80", "h0 h0 k0 a0 p40 a23 h80 h80 k80 a80"},
 		{"without the sound", both, []flv.Tag{told(7, 0), videoHeader, key(0)},
 			"h0 h0 k0 a0 p40 a23 k80", "h0 h0 k0 a0 p40 a23 h80 k80"},
+		{"pictures behind sound alone", []flv.Tag{audioHeader, audio(0), audio(23)}, []flv.Tag{videoHeader, audioHeader, key(0), audio(0), inter(40)},
+			"h0 a0 a23 | h0 h0 k0 a0 p40", "h0 a0 a23 | h0 h0 k0 a0 p40"},
+		{"sound behind pictures alone", pictures, both, "h0 k0 p40 | h0 h0 k0 a0 p40 a23", "h0 k0 p40 | h0 h0 k0 a0 p40 a23"},
+		{"sound alone behind pictures alone", pictures, []flv.Tag{audioHeader, audio(0), audio(23)}, "h0 k0 p40 | h0 a0 a23", "h0 k0 p40 | h0 a0 a23"},
+		{"sound without header behind pictures alone", pictures, []flv.Tag{videoHeader, key(0), mp3(0), inter(40), key(80), mp3(80)},
+			"h0 k0 p40 k80 m80 p120 | h0 k80 m80", "h0 k0 p40 h80 k80 m80 p120 | h0 k80 m80"},
+		{"likewise, and told", pictures, []flv.Tag{told(7, 2), videoHeader, key(0), mp3(0), inter(40), key(80), mp3(80)},
+			"h0 k0 p40 | h0 k0 m0 p40 k80 m80", "h0 k0 p40 | h0 k0 m0 p40 k80 m80"},
+		{"sound that is told, and never comes", slices.Concat([]flv.Tag{told(7, 10)}, pictures), slices.Concat([]flv.Tag{told(7, 10)}, pictures),
+			"h0 k0 p40 k80 p120", "h0 k0 p40 h80 k80 p120"},
+		{"sound of which a header only has come", slices.Concat([]flv.Tag{audioHeader}, pictures), []flv.Tag{audioHeader, audio(0)},
+			"h0 h0 k0 p40 a80", "h0 h0 k0 p40 h80 a80"},
 		{"a file that has changed in the middle", slices.Concat(both, []flv.Tag{mp3(46), inter(80)}), []flv.Tag{videoHeader, audioHeader, audio(0), key(40)},
 			"h0 h0 k0 a0 p40 a23 m46 p80 | h0 h0 a0 k40", "h0 h0 k0 a0 p40 a23 m46 p80 | h0 h0 a0 k40"},
 	} {

@@ -75,7 +75,7 @@ func (r *recording) open(at uint32) bool {
 	dir := r.recorder.dir(want.root)
 	r.recorder.remember(p.Vhost, s.Path)
 	r.recorder.turnover(dir, func() {
-		if s.Plan == planAppend {
+		if s.Plan == planAppend && !r.anew {
 			fits := func(found *flv.Resumed) bool {
 				res = found
 				return r.fits(res, at)
@@ -102,6 +102,7 @@ func (r *recording) open(at uint32) bool {
 	}
 	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
 	f.publisher, f.log, r.joins = p, r.log, false
+	r.anew = false
 	f.missed, f.missedFor, f.begun = r.trouble.untold, r.trouble.last, r.now
 	r.trouble.untold, r.trouble.waits = loss{}, loss{}
 	r.file, r.unsaid = f, [2]bool{}
@@ -110,7 +111,7 @@ func (r *recording) open(at uint32) bool {
 	r.lead = 0
 	if f.continued > 0 { // it goes on where it ended, and has its headers
 		r.clock.elapsed = f.sum.End()
-		r.plan.join(res.Codecs)
+		r.plan.join(mediaOf(res))
 		r.prologue.inherit(res.Headers)
 		return true
 	}

@@ -39,7 +39,8 @@ func applies(d conf.DVR, app, stream string) bool {
 // A plan says where one file ends and the next begins. What it knows:
 //
 //	length   the file has reached dvr_duration (segment)
-//	change   codec or headers are others than the file's, or time has jumped back
+//	change   codec or headers are others than the file's, or come to a file that has
+//	         nothing of the kind, or time has jumped back
 //
 // Either cuts in front of the next keyframe, so that the keyframe begins the new
 // file; in front of any frame when this publish has no picture in it; and, because a
@@ -52,48 +53,67 @@ type plan struct {
 	change   bool      // the next file is due
 	pictures bool      // of this publish, in the file
 	codecs   [2]uint32 // by media type, as they came last in this publish
-	former   [2]uint32 // likewise in the file in front of it
+	former   media     // in the file in front of it
 	raw      [2]uint32 // times
 	came     [2]bool
 }
 
 // begin is told of a new file.
 func (p *plan) begin() {
-	p.change, p.pictures, p.joined, p.former = false, false, false, [2]uint32{}
+	p.change, p.pictures, p.joined, p.former = false, false, false, media{}
 }
 
 // join is told of a publish that continues the file, which has other codecs where
 // this one has sent none.
-func (p *plan) join(former [2]uint32) {
+func (p *plan) join(former media) {
 	p.former, p.joined, p.pictures = former, true, false
 }
 
 // newest are the codecs of a file to which the publish writes.
 func (p *plan) newest() (codecs [2]uint32) {
 	for i := range codecs {
-		codecs[i] = cmp.Or(p.codecs[i], p.former[i])
+		codecs[i] = cmp.Or(p.codecs[i], p.former.codecs[i])
 	}
 	return codecs
 }
 
-// differ says whether codecs are told that are others than these. 0 tells nothing.
-func differ(told, these [2]uint32) bool {
-	for i := range told {
-		if told[i] != 0 && these[i] != 0 && told[i] != these[i] {
+// Media are what a file has that a publish may continue, by media type.
+type media struct {
+	codecs [2]uint32 // 0: unknown, or none
+	lacks  [2]bool   // it has nothing of the kind
+	told   [2]uint32 // what its metadata tells, though there may be none
+}
+
+func newMedia(codecs [2]uint32, s *flv.Summary, metadata []byte) media {
+	there := [2]bool{flv.TypeAudio & 1: s.Audio, flv.TypeVideo & 1: s.Video}
+	m := media{codecs: codecs, told: flv.ToldCodecs(metadata)}
+	for i := range there {
+		m.lacks[i] = !there[i] && codecs[i] == 0
+	}
+	return m
+}
+
+func mediaOf(res *flv.Resumed) media {
+	return newMedia(res.Codecs, &res.Summary, res.Metadata.Body)
+}
+
+// differ says whether the publish has other codecs than a file, or a kind of media that
+// the file has none of: it has sent it, or else its metadata tells of it, which comes
+// before the first sound. Encoders that never have any sound may tell of one each time.
+func (r *recording) differ(from media) bool {
+	told := flv.ToldCodecs(r.prologue.metadata)
+	for i, sent := range r.plan.codecs {
+		codec := cmp.Or(sent, told[i])
+		switch {
+		case from.lacks[i]:
+			if sent != 0 || r.plan.came[i] || codec != 0 && from.told[i] == 0 {
+				return true
+			}
+		case codec != 0 && from.codecs[i] != 0 && codec != from.codecs[i]:
 			return true
 		}
 	}
 	return false
-}
-
-// expected are the codecs of the publish: what it has sent, or else what its
-// metadata tells, which comes before the first sound.
-func (r *recording) expected() (codecs [2]uint32) {
-	told := flv.ToldCodecs(r.prologue.metadata)
-	for i := range codecs {
-		codecs[i] = cmp.Or(r.plan.codecs[i], told[i])
-	}
-	return codecs
 }
 
 // watch looks at a frame or header in front of everything else.
@@ -105,7 +125,11 @@ func (p *plan) watch(f live.Frame) {
 		}
 		p.codecs[i] = codec
 	}
-	if f.Info&(flv.VideoFrame|flv.AudioFrame) == 0 {
+	frame := f.Info&(flv.VideoFrame|flv.AudioFrame) != 0
+	if p.former.lacks[i] && (frame || f.Info.Header()) {
+		p.change = true
+	}
+	if !frame {
 		return
 	}
 	if p.came[i] && int32(f.Raw-p.raw[i]) < -maxStepBack && p.strict() && p.settings.TimeJitter == conf.JitterFull {
@@ -232,7 +256,7 @@ func (r *recording) fits(res *flv.Resumed, at uint32) bool {
 	if r.turn.settings.TimeJitter == conf.JitterOff && int32(at-uint32(res.Last)) < 0 {
 		return false
 	}
-	if differ(r.expected(), res.Codecs) {
+	if r.differ(mediaOf(res)) {
 		return false
 	}
 	for _, h := range slices.Concat(r.headers(flv.TypeVideo), r.headers(flv.TypeAudio)) {

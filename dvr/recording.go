@@ -51,6 +51,7 @@ type recording struct {
 	unsaid    [2]bool // by media type: the file lacks the newest headers
 	file      *file   // nil: none is open
 	joins     bool    // it has no frame of the present turn
+	anew      bool    // the next one is to continue none
 	trouble   trouble
 	last      bool      // the publish is over, or the server stops: nothing is waited for
 	now       time.Time // when it began to look at its stream
@@ -160,7 +161,7 @@ func (r *recording) take(f live.Frame) {
 	}
 	if f.Type == flv.TypeScript {
 		r.prologue.script(f)
-		if r.file != nil && r.plan.joined && differ(r.expected(), r.plan.former) {
+		if r.file != nil && r.plan.joined && r.differ(r.plan.former) {
 			r.plan.change = true
 		}
 		return
@@ -185,7 +186,7 @@ func (r *recording) take(f live.Frame) {
 		if r.prologue.remember(f) {
 			r.plan.header()
 		}
-		if r.file != nil && (r.plan.change || r.bridge.joined) {
+		if r.file != nil && (r.plan.change || r.joins) {
 			r.unsaid[f.Type&1] = true // the next file may begin with it, or a frame gives its time
 			return
 		}
@@ -212,10 +213,6 @@ func (r *recording) take(f live.Frame) {
 		r.waitKey = false
 		r.plan.pictures = true
 	}
-	if frame && r.joins {
-		r.joins = false
-		r.file.pass(r.turn.publisher, r.log)
-	}
 	if !frame && r.turn.settings.TimeJitter == conf.JitterZero && !r.clock.near(at) {
 		at = r.clock.last // encoders send headers with any time
 	}
@@ -223,15 +220,29 @@ func (r *recording) take(f live.Frame) {
 	if r.turn.settings.TimeJitter != conf.JitterOff {
 		at = since
 	}
-	if frame && r.unsaid[f.Type&1] {
-		r.unsaid[f.Type&1] = false
-		for _, h := range r.headers(f.Type) {
-			h.Timestamp = at
-			r.file.append(h, r.now)
-		}
+	if frame && r.joins {
+		r.joins = false
+		r.file.pass(r.turn.publisher, r.log)
+		r.say(flv.TypeVideo, at)
+		r.say(flv.TypeAudio, at)
+	}
+	if frame {
+		r.say(f.Type, at)
 	}
 	if full := r.file.append(flv.Tag{Type: f.Type, Timestamp: at, Data: f.Data}, r.now); full {
 		r.disk(r.file.flush)
+	}
+}
+
+// say writes the newest headers of a media type where the file lacks them.
+func (r *recording) say(typ uint8, at uint32) {
+	if !r.unsaid[typ&1] {
+		return
+	}
+	r.unsaid[typ&1] = false
+	for _, h := range r.headers(typ) {
+		h.Timestamp = at
+		r.file.append(h, r.now)
 	}
 }
 
@@ -253,6 +264,7 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 // the next file begins where the sound goes on, if this publish has any.
 func (r *recording) cut(typ uint8, at uint32) {
 	f, waits, why := r.file, r.waitKey, r.waitsFor
+	r.anew = r.plan.change
 	r.end()
 	r.waitKey, r.waitsFor = waits, why // a cut skips nothing
 	r.lead = 0

@@ -88,7 +88,7 @@ func (r *recording) begin(t turn) {
 	start := uint32(0)
 	if r.file != nil {
 		start = r.line.Newest() + rejoinStep
-		r.plan.join(r.plan.newest())
+		r.plan.join(newMedia(r.plan.newest(), &r.file.sum, r.prologue.metadata))
 		r.plan.codecs = [2]uint32{}
 		r.prologue.former()
 		r.bridge.joined, r.bridge.own = t.settings.TimeJitter != conf.JitterFull, t.settings.TimeJitter == conf.JitterOff
@@ -97,7 +97,7 @@ func (r *recording) begin(t turn) {
 		r.prologue, r.plan, r.bridge = prologue{}, plan{}, bridge{}
 	}
 	p := t.publisher
-	r.joins = r.file != nil
+	r.joins, r.anew = r.file != nil, false
 	r.turn, r.source, r.plan.settings = t, t.source, t.settings
 	r.plan.came, r.last = [2]bool{}, false
 	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
