@@ -44,9 +44,10 @@ type file struct {
 	log       *slog.Logger
 	passed    bool // lately: its note names the one before
 
-	public    bool // others may read it as it grows: it is another user's
-	continued int  // 0, or the Frames of sum when it was reopened
-	said      bool // that it goes on
+	public    bool   // others may read it as it grows: it is another user's
+	continued int    // 0, or the Frames of sum when it was reopened
+	unsaid    bool   // that it goes on
+	cut       string // why it ends, where that is not the end of its publish
 
 	missed    loss // in front of the file, or of its pictures
 	missedFor string
@@ -119,7 +120,7 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 	if o == nil {
 		return nil, err
 	}
-	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames}
+	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true}
 	f.metadata.Body = nil
 	f.public = f.claim.hide(o) != nil
 	f.fail(f.reset(f.noteOf(who)))
@@ -155,7 +156,9 @@ func (f *file) reset(note string) error {
 
 // pass is told of the first frame of another publish. It is the one that the file is
 // announced with from then on, also by who finds it after a crash.
-func (f *file) pass(p live.Publisher, log *slog.Logger) { f.publisher, f.log, f.passed = p, log, true }
+func (f *file) pass(p live.Publisher, log *slog.Logger) {
+	f.publisher, f.log, f.passed, f.unsaid = p, log, true, true
+}
 
 // renote has the file say so. Where there is no room it keeps the note that it has.
 func (f *file) renote() error {

@@ -79,6 +79,12 @@ func TestGraceNames(t *testing.T) {
 			if ev := s.events()[0]; ev.ClientID != c.client || ev.Param != param {
 				t.Errorf("%s: %+v", name, ev)
 			}
+			if n := strings.Count(s.log(), "recording goes on"); n != int(c.client)-1 || n > 0 && logged(s.log(), "recording goes on", "client") != "2" {
+				t.Errorf("%s: %s", name, s.log())
+			}
+			if ends := logged(s.log(), "msg=recorded", "ends"); name == "other headers" && ends != name || name != "other headers" && ends != "" {
+				t.Errorf("%s: ends for %q", name, ends)
+			}
 			if client := logged(s.log(), "msg=recorded", "client"); client != fmt.Sprint(c.client) {
 				t.Errorf("%s: recorded by %s", name, client)
 			}

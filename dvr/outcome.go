@@ -177,9 +177,9 @@ func (r *recording) disk(call func() error) {
 	if !r.file.grown() {
 		return
 	}
-	if r.file.continued > 0 && !r.file.said {
-		r.file.said = true
-		r.log.Info("recording goes on", "path", r.pathOfFile())
+	if r.file.unsaid && len(r.file.buf) == 0 {
+		r.file.unsaid = false
+		r.file.log.Info("recording goes on", "path", r.pathOfFile())
 	}
 	if r.trouble.errors > 0 {
 		r.file.log.Info("recording again", "path", r.pathOfFile(), "errors", r.trouble.errors, "lost", r.trouble.frames)
@@ -316,6 +316,9 @@ func (r *recording) end() {
 		log := f.log
 		if m.Error != "" {
 			log = log.With("reason", m.Error)
+		}
+		if f.cut != "" {
+			log = log.With("ends", f.cut)
 		}
 		key := "frames"
 		if f.continued > 0 { // nobody has counted those of before

@@ -27,6 +27,14 @@ const (
 	planAppend  = "append"
 )
 
+// Why a file ends before its publish does.
+const (
+	otherCodecs   = "other codecs"
+	otherHeaders  = "other headers"
+	otherSettings = "other settings"
+	timeBack      = "time jumps back"
+)
+
 // applies says whether a stream is among those that are recorded (dvr_apply).
 func applies(d conf.DVR, app, stream string) bool {
 	name := app + "/" + stream
@@ -50,7 +58,7 @@ type plan struct {
 	settings conf.DVR
 	joined   bool // the file has been continued by a second publish
 
-	change   bool      // the next file is due
+	change   string    // why the next file is due; empty: it is not
 	pictures bool      // of this publish, in the file
 	codecs   [2]uint32 // by media type, as they came last in this publish
 	former   media     // in the file in front of it
@@ -60,7 +68,7 @@ type plan struct {
 
 // begin is told of a new file.
 func (p *plan) begin() {
-	p.change, p.pictures, p.joined, p.former = false, false, false, media{}
+	p.change, p.pictures, p.joined, p.former = "", false, false, media{}
 }
 
 // join is told of a publish that continues the file, which has other codecs where
@@ -121,26 +129,30 @@ func (p *plan) watch(f live.Frame) {
 	i := f.Type & 1
 	if codec := flv.Codec(f.Type, f.Data); codec != 0 && flv.Track(f.Type, f.Data) == 0 {
 		if was := p.newest()[i]; was != 0 && was != codec {
-			p.change = true
+			p.change = otherCodecs
 		}
 		p.codecs[i] = codec
 	}
 	frame := f.Info&(flv.VideoFrame|flv.AudioFrame) != 0
 	if p.former.lacks[i] && (frame || f.Info.Header()) {
-		p.change = true
+		p.change = otherCodecs
 	}
 	if !frame {
 		return
 	}
 	if p.came[i] && int32(f.Raw-p.raw[i]) < -maxStepBack && p.strict() && p.settings.TimeJitter == conf.JitterFull {
-		p.change = true // session: the time line has mended it; zero and off: see bridge
+		p.change = timeBack // session: the time line has mended it; zero and off: see bridge
 	}
 	p.came[i], p.raw[i] = true, f.Raw
 }
 
 // header is told of a header that differs from the one before. A file that is to be
 // continued has those that it begins with.
-func (p *plan) header() { p.change = p.change || p.strict() || p.settings.Plan == planAppend }
+func (p *plan) header() {
+	if p.change == "" && (p.strict() || p.settings.Plan == planAppend) {
+		p.change = otherHeaders
+	}
+}
 
 // strict plans have one set of headers and one run of time in a file.
 func (p *plan) strict() bool { return p.settings.Plan == planSegment || p.joined }
@@ -153,7 +165,7 @@ func (p *plan) cuts(f live.Frame, age int64) bool {
 	long := p.settings.Plan == planSegment && length > 0
 	switch {
 	case start:
-		return p.change || long && age >= length
+		return p.change != "" || long && age >= length
 	case long:
 		return age >= 2*length
 	}

@@ -162,7 +162,7 @@ func (r *recording) take(f live.Frame) {
 	if f.Type == flv.TypeScript {
 		r.prologue.script(f)
 		if r.file != nil && r.plan.joined && r.differ(r.plan.former) {
-			r.plan.change = true
+			r.plan.change = otherCodecs
 		}
 		return
 	}
@@ -178,7 +178,9 @@ func (r *recording) take(f live.Frame) {
 	case frame:
 		var jumped bool
 		at, jumped = r.bridge.frame(f.Type, at)
-		r.plan.change = r.plan.change || jumped
+		if jumped && r.plan.change == "" {
+			r.plan.change = timeBack
+		}
 	default:
 		at += r.bridge.shift[f.Type&1]
 	}
@@ -186,7 +188,7 @@ func (r *recording) take(f live.Frame) {
 		if r.prologue.remember(f) {
 			r.plan.header()
 		}
-		if r.file != nil && (r.plan.change || r.joins) {
+		if r.file != nil && (r.plan.change != "" || r.joins) {
 			r.unsaid[f.Type&1] = true // the next file may begin with it, or a frame gives its time
 			return
 		}
@@ -264,7 +266,7 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 // the next file begins where the sound goes on, if this publish has any.
 func (r *recording) cut(typ uint8, at uint32) {
 	f, waits, why := r.file, r.waitKey, r.waitsFor
-	r.anew = r.plan.change
+	r.anew, f.cut = r.plan.change != "", r.plan.change
 	r.end()
 	r.waitKey, r.waitsFor = waits, why // a cut skips nothing
 	r.lead = 0

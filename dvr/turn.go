@@ -83,6 +83,7 @@ func (r *recording) run(t turn) {
 // one; the time line goes on then.
 func (r *recording) begin(t turn) {
 	if r.file != nil && !sameFiles(t.settings, r.turn.settings) {
+		r.file.cut = otherSettings
 		r.end()
 	}
 	start := uint32(0)
@@ -92,7 +93,6 @@ func (r *recording) begin(t turn) {
 		r.plan.codecs = [2]uint32{}
 		r.prologue.former()
 		r.bridge.joined, r.bridge.own = t.settings.TimeJitter != conf.JitterFull, t.settings.TimeJitter == conf.JitterOff
-		r.log.Info("recording goes on", "path", r.pathOfFile(), "publisher", t.publisher.ClientID)
 	} else {
 		r.prologue, r.plan, r.bridge = prologue{}, plan{}, bridge{}
 	}
