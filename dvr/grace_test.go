@@ -3,6 +3,7 @@ package dvr
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -89,5 +90,37 @@ func TestGraceNames(t *testing.T) {
 				t.Errorf("%s: recorded by %s", name, client)
 			}
 		})
+	}
+}
+
+// TestAppendRefused: the error of a file that cannot get its other name back says what
+// was tried, and where. The call fails in a process of its own under strace.
+func TestAppendRefused(t *testing.T) {
+	appends := func(d *conf.DVR) { d.Plan = planAppend }
+	publish := func(s *site) {
+		f := s.start("x")
+		f.send(key(0))
+		f.unpublish()
+	}
+	dir, child := os.LookupEnv("DVR_TEST_RENAME")
+	if !child {
+		dir = t.TempDir()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[stream].flv", appends)
+		s.cwd, s.Recorder.Cwd = dir, dir
+		publish(s)
+		if got := logged(s.log(), "recording failed", "error"); child && got != "rename rec/x.flv rec/x.flv.tmp: permission denied" {
+			t.Errorf("%q\n%s", got, s.log())
+		}
+	})
+	if child {
+		return
+	}
+	cmd := exec.Command("strace", "-f", "-qq", "-o", t.TempDir()+"/strace.log", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EACCES",
+		os.Args[0], "-test.run=^TestAppendRefused$")
+	cmd.Env = append(os.Environ(), "DVR_TEST_RENAME="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -131,7 +131,9 @@ func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.
 	folder, err := root.Open(path.Dir(c.name()))
 	if err == nil {
 		defer folder.Close()
-		err = renameNew(root, folder, c.name(), c.name()+tmp)
+		if err = renameNew(root, folder, c.name(), c.name()+tmp); err != nil {
+			err = &os.LinkError{Op: "rename", Old: c.path(), New: c.path() + tmp, Err: err}
+		}
 	}
 	if err != nil {
 		return c, nil, errors.Join(ignore(err, fs.ErrExist), f.Close())
