@@ -46,6 +46,7 @@ type file struct {
 
 	public    bool   // others may read it as it grows: it is another user's
 	continued int    // 0, or the Frames of sum when it was reopened
+	from      int64  // then: the time at which it goes on, milliseconds
 	unsaid    bool   // that it goes on
 	cut       string // why it ends, where that is not the end of its publish
 
@@ -122,6 +123,10 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 	}
 	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true}
 	f.metadata.Body = nil
+	f.from = f.sum.End()
+	if who.Lost != "" {
+		who.Lost = f.start() + who.Lost
+	}
 	f.public = f.claim.hide(o) != nil
 	f.fail(f.reset(f.noteOf(who)))
 	if _, err := o.Seek(size, io.SeekStart); err != nil {
@@ -368,11 +373,19 @@ func (f *file) mark(who facts, heard bool) mark {
 
 const slowDisk = "slow disk"
 
+// start is where that lacks which was lost in front of what this recording has written.
+func (f *file) start() string {
+	if f.continued > 0 {
+		return fmt.Sprintf("at %.3f s: ", float64(f.from)/1000)
+	}
+	return before
+}
+
 // shortfall says what a file lacks, empty for nothing.
 func (f *file) shortfall() string {
 	var what []string
 	if n := f.missed.frames; n > 0 {
-		what = append(what, lostBefore(f.missedFor, n))
+		what = append(what, f.start()+framesLost(f.missedFor, n))
 	}
 	if f.err != nil && f.lost > 0 {
 		what = append(what, framesLost(cause(f.err), f.lost))

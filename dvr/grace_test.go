@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -123,4 +124,46 @@ func TestAppendRefused(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// TestLostInside: what is lost in front of a part that append adds to a file is told with
+// the time in the file, also after a crash.
+func TestLostInside(t *testing.T) {
+	const lost = "at 0.080 s: not a directory: 2 frames lost"
+	synctest.Test(t, func(t *testing.T) {
+		appends := func(d *conf.DVR) { d.Plan = planAppend }
+		s := newSite(t, "rec/[app]/[stream].flv", appends)
+		f := s.start("x")
+		f.send(videoHeader, key(0), inter(40))
+		f.unpublish()
+		if err := os.Rename(s.cwd+"/rec", s.cwd+"/away"); err != nil {
+			t.Fatal(err)
+		}
+		write(t, s.cwd+"/rec", "a file where a directory should be")
+		f = s.start("x")
+		f.send(videoHeader, key(0), inter(40))
+		time.Sleep(flushAfter) // of the bubble
+		synctest.Wait()
+		if err := errors.Join(os.Remove(s.cwd+"/rec"), os.Rename(s.cwd+"/away", s.cwd+"/rec")); err != nil {
+			t.Fatal(err)
+		}
+		f.send(key(80), inter(120))
+		time.Sleep(retryAfter + flushAfter)
+		synctest.Wait()
+		b, err := os.ReadFile(s.cwd + "/rec/live/x.flv.tmp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.unpublish()
+		if ev := s.events()[1]; ev.Error != lost || ev.File != "rec/live/x.flv" {
+			t.Errorf("%+v", ev)
+		}
+		n := again(t, t.TempDir(), appends)
+		write(t, n.cwd+"/rec/live/x.flv.tmp", string(b))
+		n.run()
+		synctest.Wait()
+		if ev := n.only(); ev.Error != lost {
+			t.Errorf("after a crash %+v", ev)
+		}
+	})
 }

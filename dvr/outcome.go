@@ -66,7 +66,7 @@ func (r *recording) open(at uint32) bool {
 	}
 	who := factsOf(p)
 	if n := r.trouble.untold.frames; n > 0 {
-		who.Lost = lostBefore(r.trouble.last, n)
+		who.Lost = framesLost(r.trouble.last, n)
 	}
 	r.prologue.begin()
 	var f *file
@@ -83,6 +83,9 @@ func (r *recording) open(at uint32) bool {
 			f, err = continueFile(dir, want, fits, who, s.Sync)
 		}
 		if f == nil && err == nil {
+			if who.Lost != "" {
+				who.Lost = before + who.Lost
+			}
 			f, err = openFile(dir, want, flv.NewFileMetadata(r.prologue.metadata, room, who.note(), who.owner()), s.Sync)
 		}
 	})
@@ -266,7 +269,7 @@ func (r *recording) end() {
 	if f == nil {
 		return
 	}
-	before, who := f.err, factsOf(f.publisher)
+	failed, who := f.err, factsOf(f.publisher)
 	who.Mode = f.claim.mode
 	heard := r.recorder.heard(who.Vhost)
 	var to place
@@ -289,12 +292,12 @@ func (r *recording) end() {
 	if all := errors.Join(err, f.err); all != nil && (gone(all) || !lasting(all)) {
 		r.recorder.doubt(f.claim.dir) // the file may be back with its disk
 	}
-	if err == nil && f.err != nil && before == nil {
+	if err == nil && f.err != nil && failed == nil {
 		err = f.err // of the last bytes or of the disk: the file is there
 	}
 	switch {
 	case err == nil:
-	case before == nil:
+	case failed == nil:
 		r.failed(r.pathOfFile(), err, withNext)
 	default: // what failed before has ended it, and the next try is settled
 		r.complain(r.pathOfFile(), err)
@@ -380,6 +383,7 @@ func standing(path string, who facts) (time.Duration, int64) {
 
 func framesLost(why string, frames int) string { return fmt.Sprintf("%s: %d frames lost", why, frames) }
 
-func lostBefore(why string, frames int) string { return "before it: " + framesLost(why, frames) }
+// before is what a file lacks in front of it.
+const before = "before it: "
 
 func (r *recording) pathOfFile() string { return r.file.claim.path() + tmp }
