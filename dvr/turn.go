@@ -133,9 +133,14 @@ func (r *recording) follow() (turn, bool) {
 	return r.recorder.next(r, true)
 }
 
-// wait waits for the next turn.
+// askEvery is how often the settings in force are asked for while a file waits.
+const askEvery = time.Second
+
+// wait waits for the next turn, as long as the settings in force say: a reload may
+// end it.
 func (r *recording) wait(grace time.Duration) (turn, bool) {
-	timer := time.NewTimer(grace)
+	r.file.log.Info("recording waits for its publisher", "path", r.pathOfFile(), "for", grace)
+	timer, since := time.NewTimer(min(grace, askEvery)), time.Now()
 	defer timer.Stop()
 	for {
 		select {
@@ -144,7 +149,16 @@ func (r *recording) wait(grace time.Duration) (turn, bool) {
 				return t, true
 			}
 		case <-timer.C:
-			return turn{}, false
+			left := grace - time.Since(since)
+			if s, ok := r.recorder.settings(r.turn.publisher); !ok {
+				r.file.cut, left = otherSettings, 0
+			} else {
+				left = min(left, s.ReconnectGrace-time.Since(since))
+			}
+			if left <= 0 {
+				return turn{}, false
+			}
+			timer.Reset(min(left, askEvery))
 		case <-r.recorder.closing:
 			return turn{}, false
 		}

@@ -177,3 +177,31 @@ func TestReconnectGraceReload(t *testing.T) {
 		})
 	}
 }
+
+// TestGraceReleased: a reload that ends the recording of a stream, or makes the time
+// shorter, completes the file that waits. The log says that it does.
+func TestGraceReleased(t *testing.T) {
+	for name, change := range map[string]func(*conf.Vhost){
+		"dvr off":  func(v *conf.Vhost) { v.DVR.Enabled = false },
+		"no vhost": func(v *conf.Vhost) { v.Name = "w" },
+		"shorter":  func(v *conf.Vhost) { v.DVR.ReconnectGrace = 2 * time.Second },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", graceOf(time.Hour))
+			f := s.start("x")
+			f.send(videoHeader, key(0), inter(40))
+			f.unpublish()
+			if got := logged(s.log(), "recording waits for its publisher", "for"); got != "1h0m0s" {
+				t.Errorf("%s: %s", name, s.log())
+			}
+			v := *s.Conf().Vhosts[2]
+			change(&v)
+			s.conf.Store(&conf.Config{Vhosts: []*conf.Vhost{&v}})
+			time.Sleep(2*time.Second + flushAfter) // of the bubble
+			synctest.Wait()
+			if ev := s.only(); ev.ClientID != 1 {
+				t.Errorf("%s: %+v", name, ev)
+			}
+		})
+	}
+}
