@@ -1,11 +1,13 @@
 package dvr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -102,13 +104,20 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 }
 
 // continueFile opens the newest complete file that a stream has of a name to go on
-// in it, if it is there and fits (plan append).
-func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who facts, syncAfter time.Duration) (*file, error) {
+// in it, if it is there and not unfit (plan append); else it may say why.
+func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who facts, syncAfter time.Duration) (_ *file, why string, _ error) {
 	var res *flv.Resumed
 	var size int64
 	ours := func(o *os.File) bool {
 		info, err := o.Stat()
-		return err == nil && flv.Owner(o, info.Size()) == who.owner()
+		if err != nil {
+			return false
+		}
+		told, known := flv.Tell(o, info.Size())
+		if !known {
+			why = cmp.Or(why, filepath.Base(o.Name())+" is of another program, or damaged")
+		}
+		return known && told.Owner == who.owner()
 	}
 	c, o, err := reopen(dir, want, ours, func(o *os.File) bool {
 		info, err := o.Stat()
@@ -116,10 +125,19 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 			size = info.Size()
 			res, err = flv.Resume(o, size)
 		}
-		return err == nil && fits(res)
+		name := filepath.Base(o.Name())
+		if why = ""; err != nil {
+			why = name + " is damaged, srs dvr repair mends it"
+		} else if what := unfit(res); what != "" {
+			why = name + ": " + what
+		}
+		return why == ""
 	})
 	if o == nil {
-		return nil, err
+		if c.refused != nil {
+			why = cmp.Or(why, c.refused.Error())
+		}
+		return nil, why, err
 	}
 	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true}
 	f.metadata.Body = nil
@@ -135,9 +153,9 @@ func continueFile(dir string, want place, fits func(*flv.Resumed) bool, who fact
 	f.fail(c.settle()) // its new name, now that the file says whose it is
 	if err := f.err; err != nil {
 		_, completing := f.complete(who, false)
-		return nil, errors.Join(err, completing)
+		return nil, "", errors.Join(err, completing)
 	}
-	return f, nil
+	return f, "", nil
 }
 
 // noteOf is the note that the file has room for.

@@ -167,3 +167,29 @@ func TestLostInside(t *testing.T) {
 		}
 	})
 }
+
+// TestAppendSaysWhy: the log says once why a publish begins another file.
+func TestAppendSaysWhy(t *testing.T) {
+	for want, change := range map[string]func(path string) error{
+		"x.flv is damaged, srs dvr repair mends it": func(path string) error { return os.Truncate(path, 32<<10) },
+		"x.flv is of another program, or damaged":   func(path string) error { return os.WriteFile(path, []byte("foreign"), 0o644) },
+		"x.flv: other headers":                      func(string) error { return nil },
+		"":                                          os.Remove,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+			f := s.start("x")
+			f.send(videoHeader, key(0), inter(40), key(80))
+			f.unpublish()
+			if err := change(s.cwd + "/x.flv"); err != nil {
+				t.Fatal(err)
+			}
+			f = s.start("x")
+			f.send(flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}, key(0), inter(40))
+			f.unpublish()
+			if got := logged(s.log(), "no recording is continued", "reason"); got != want || strings.Count(s.log(), "is continued") > 1 {
+				t.Errorf("%q, want %q\n%s", got, want, s.log())
+			}
+		})
+	}
+}

@@ -71,16 +71,17 @@ func (r *recording) open(at uint32) bool {
 	r.prologue.begin()
 	var f *file
 	var res *flv.Resumed
+	var why string // no file is continued
 	var err error
 	dir := r.recorder.dir(want.root)
 	r.recorder.remember(p.Vhost, s.Path)
 	r.recorder.turnover(dir, func() {
 		if s.Plan == planAppend && !r.anew {
-			fits := func(found *flv.Resumed) bool {
+			unfit := func(found *flv.Resumed) string {
 				res = found
-				return r.fits(res, at)
+				return r.unfit(res, at)
 			}
-			f, err = continueFile(dir, want, fits, who, s.Sync)
+			f, why, err = continueFile(dir, want, unfit, who, s.Sync)
 		}
 		if f == nil && err == nil {
 			if who.Lost != "" {
@@ -104,6 +105,10 @@ func (r *recording) open(at uint32) bool {
 		return false
 	}
 	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
+	if why != "" && !r.refused {
+		r.refused = true
+		r.log.Warn("no recording is continued", "reason", why, "path", f.claim.path())
+	}
 	f.publisher, f.log, r.joins = p, r.log, false
 	r.anew = false
 	f.missed, f.missedFor, f.begun = r.trouble.untold, r.trouble.last, r.now

@@ -262,19 +262,19 @@ func (p *prologue) of(typ uint8, codec uint32) (headers []flv.Tag) {
 // headers are those that the next frames of a media type need.
 func (r *recording) headers(typ uint8) []flv.Tag { return r.prologue.of(typ, r.plan.codecs[typ&1]) }
 
-// fits says whether the next frames can follow in a file, the first of them at a
-// time of the stream. Where the file has the stream's own times it is not to go back.
-func (r *recording) fits(res *flv.Resumed, at uint32) bool {
+// unfit says why the next frames cannot follow in a file, the first of them at a time of
+// the stream; empty: they can. Where the file has the stream's own times it is not to go back.
+func (r *recording) unfit(res *flv.Resumed, at uint32) string {
 	if r.turn.settings.TimeJitter == conf.JitterOff && int32(at-uint32(res.Last)) < 0 {
-		return false
+		return timeBack
 	}
 	if r.differ(mediaOf(res)) {
-		return false
+		return otherCodecs
 	}
 	for _, h := range slices.Concat(r.headers(flv.TypeVideo), r.headers(flv.TypeAudio)) {
 		if !slices.ContainsFunc(res.Headers, func(o flv.Tag) bool { return o.Type == h.Type && bytes.Equal(o.Data, h.Data) }) {
-			return false
+			return otherHeaders
 		}
 	}
-	return true
+	return ""
 }

@@ -52,6 +52,7 @@ type recording struct {
 	file      *file   // nil: none is open
 	joins     bool    // it has no frame of the present turn
 	anew      bool    // the next one is to continue none
+	refused   bool    // it has been said why this turn continues none
 	trouble   trouble
 	last      bool      // the publish is over, or the server stops: nothing is waited for
 	now       time.Time // when it began to look at its stream

@@ -34,6 +34,8 @@ type claim struct {
 	number int    // which of want's choices it has
 	made   bool   // folders were made for it
 
+	refused error // of the newest file of the name that may not be opened, when none is continued
+
 	mode fs.FileMode // rights of the file before it was continued; 0: of a new one
 }
 
@@ -157,7 +159,9 @@ func (c *claim) newest(root *os.Root, ours func(*os.File) bool) (*os.File, error
 	for c.number = last; c.number > max(-1, last-maxTaken); c.number-- {
 		f, err := openRegular(root, c.name())
 		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, errNotRegular), errors.Is(err, errMoved):
+		case errors.Is(err, fs.ErrPermission):
+			c.refused = cmp.Or(c.refused, err)
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNotRegular), errors.Is(err, errMoved):
 		case err != nil:
 			return nil, err
 		case ours(f):

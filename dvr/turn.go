@@ -97,7 +97,7 @@ func (r *recording) begin(t turn) {
 		r.prologue, r.plan, r.bridge = prologue{}, plan{}, bridge{}
 	}
 	p := t.publisher
-	r.joins, r.anew = r.file != nil, false
+	r.joins, r.anew, r.refused = r.file != nil, false, false
 	r.turn, r.source, r.plan.settings = t, t.source, t.settings
 	r.plan.came, r.last = [2]bool{}, false
 	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
