@@ -78,8 +78,8 @@ type Engine struct {
 	looseBytes int
 	kept       int // bytes of payloads that are on disk and in memory
 
-	owed    []*owed       // ends of the last run, not made yet; the first may be in feed's hands
-	feeding bool          // feed runs
+	owed    []*owed       // ends of the last run, not made yet; one may be in feed's hands
+	feeding bool          // feed runs: there is one, and the journal stays
 	room    chan struct{} // capacity 1: less is loose
 
 	dropsUnlogged int

@@ -257,7 +257,7 @@ func (e *Engine) read(it *item) (*told, *target, error) {
 	var payload []byte
 	var o *owed
 	e.mu.Lock()
-	place := it.place
+	j, place := e.journal, it.place
 	if it.fresh != nil {
 		payload, o = it.fresh.payload, it.fresh.owed
 	}
@@ -272,7 +272,7 @@ func (e *Engine) read(it *item) (*told, *target, error) {
 		payload = o.payload(b, o.urlOf(it), id)
 	case payload == nil:
 		var err error
-		if payload, err = e.journal.Read(place); err != nil {
+		if payload, err = j.Read(place); err != nil {
 			return nil, nil, err
 		}
 	}

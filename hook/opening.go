@@ -161,7 +161,7 @@ func (e *Engine) takeUp(found *recovery, id string, rules func(string) (*Rules, 
 // giveBackLocked closes a journal that was only resumed when all is delivered:
 // nobody has hooks, so another server may have the directory.
 func (e *Engine) giveBackLocked() {
-	if !e.resumed || !e.taken || !e.numbered || e.pending > 0 || e.closed {
+	if !e.resumed || !e.taken || !e.numbered || e.pending > 0 || e.feeding || e.closed {
 		return
 	}
 	j, given := e.journal, make(chan struct{})

@@ -24,6 +24,9 @@ type owed struct {
 	told       int  // URLs that an earlier run has told of it
 	urls       []string
 	items      []*item // for each URL
+
+	// Guarded by Engine.mu.
+	fed bool // feed is done with it
 }
 
 // oweLocked queues the end of a begin, told to each URL. Nothing of it is made yet.
@@ -46,9 +49,9 @@ func (e *Engine) oweLocked(o *owed, b *foundBegin, rules *Rules, await endKey) {
 func (e *Engine) readOwed(o *owed) (*begun, error) {
 	for {
 		e.mu.Lock()
-		place := o.begin.place
+		j, place := e.journal, o.begin.place // not given back before all is fed
 		e.mu.Unlock()
-		payload, err := e.journal.Read(place)
+		payload, err := j.Read(place)
 		if err == nil {
 			return parseBegun(payload)
 		}
@@ -73,30 +76,31 @@ func (o *owed) payload(b *begun, url, serverID string) []byte {
 }
 
 // feed makes what is owed and gives it to the journal, as that takes it. It is one
-// goroutine, and ends when all is given, or the engine has no use for it.
+// goroutine, and ends when all is given, or the engine has no use for it; until then
+// the journal is not given back.
 func (e *Engine) feed() {
 	defer e.calls.Done()
 	for {
 		e.mu.Lock()
-		if len(e.owed) == 0 || e.isDrained {
+		o := e.nextOwedLocked()
+		if o == nil || e.isDrained {
 			e.owed, e.feeding = nil, false
+			e.giveBackLocked()
 			e.mu.Unlock()
 			return
 		}
-		o, full := e.owed[0], e.loose.Len() >= owedLoose || e.looseBytes >= owedLooseBytes
+		full := e.loose.Len() >= owedLoose || e.looseBytes >= owedLooseBytes
 		e.mu.Unlock()
 		if full {
 			select {
 			case <-e.room:
-				continue
 			case <-e.drained:
-				return
 			}
+			continue
 		}
 		b, err := e.readOwed(o)
 		e.mu.Lock()
-		e.owed[0] = nil
-		e.owed = e.owed[1:]
+		o.fed = true
 		for i, it := range o.items {
 			switch {
 			case it.gone:
@@ -108,6 +112,19 @@ func (e *Engine) feed() {
 		}
 		e.mu.Unlock()
 	}
+}
+
+// nextOwedLocked is what feed makes next: what was told or dropped meanwhile, while the
+// disk took nothing, it need not.
+func (e *Engine) nextOwedLocked() *owed {
+	for len(e.owed) > 0 {
+		if o := e.owed[0]; !o.fed && slices.ContainsFunc(o.items, func(it *item) bool { return !it.gone }) {
+			return o
+		}
+		e.owed[0] = nil
+		e.owed = e.owed[1:]
+	}
+	return nil
 }
 
 // giveLocked has an item that was owed wait for the disk like any other.
@@ -127,6 +144,9 @@ func (e *Engine) giveLocked(it *item, payload []byte) {
 // owedReadyLocked has what is owed delivered though the disk does not take it.
 func (e *Engine) owedReadyLocked() {
 	for _, o := range e.owed {
+		if o.fed {
+			continue
+		}
 		for _, it := range o.items {
 			if !it.gone {
 				e.readyLocked(it)

@@ -52,12 +52,10 @@ func TestOwesMoreThanTheMemoryHolds(t *testing.T) {
 	}
 }
 
-// What is owed and not made yet is told also while the disk takes nothing, once; and
-// what a stop finds so is for the next start.
-func TestOwedWhileTheDiskFails(t *testing.T) {
-	const clients = 50
-	srv := newLedger(t, nil)
-	rules := &Rules{Enabled: true, OnUnpublish: []string{srv.URL + "/a", srv.URL + "/b"}}
+// owes is the journal of a server that was killed while each of its clients published:
+// id its stream "s" with that number.
+func owes(t *testing.T, rules *Rules, clients int) (journal string) {
+	t.Helper()
 	dir := t.TempDir()
 	e := durable(t, dir, Options{Rules: rulesOf(rules)})
 	for id := range uint64(clients) {
@@ -68,22 +66,38 @@ func TestOwedWhileTheDiskFails(t *testing.T) {
 	quiet(t, e)
 	dir = killed(t, dir)
 	closeWithin(t, e, 0)
+	return dir
+}
 
-	full := func() *Engine { // nothing is made
-		e := openEngine(t, Options{Rules: rulesOf(rules)})
-		e.looseBytes = owedLooseBytes
+// openFull opens an engine that makes nothing of what is owed, until there is room.
+func openFull(t *testing.T, o Options) *Engine {
+	e := openEngine(t, o)
+	e.looseBytes = owedLooseBytes
+	return e
+}
+
+func room(e *Engine) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.looseBytes -= owedLooseBytes
+	e.roomLocked()
+}
+
+// What is owed and not made yet is told also while the disk takes nothing, once; and
+// what a stop finds so is for the next start.
+func TestOwedWhileTheDiskFails(t *testing.T) {
+	const clients = 50
+	srv := newLedger(t, nil)
+	rules := &Rules{Enabled: true, OnUnpublish: []string{srv.URL + "/a", srv.URL + "/b"}}
+	dir := owes(t, rules, clients)
+	full := func() *Engine {
+		e := openFull(t, Options{Rules: rulesOf(rules)})
 		if err := e.OpenJournal(dir); err != nil {
 			t.Fatal(err)
 		}
 		return e
 	}
-	room := func(e *Engine) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.looseBytes -= owedLooseBytes
-		e.roomLocked()
-	}
-	e = full()
+	e := full()
 	if err := closeWithin(t, e, 10*time.Millisecond); err != nil || e.Counters()[OnUnpublish] != (Counts{Told: 2 * clients}) {
 		t.Errorf("%v, %+v", err, e.Counters()[OnUnpublish])
 	}
@@ -109,5 +123,41 @@ func TestOwedWhileTheDiskFails(t *testing.T) {
 	durable(t, dir, Options{Rules: rulesOf(rules), Log: book.logger()})
 	if len(book.lines("are taken up")) > 0 || len(srv.seen()) != 2*clients {
 		t.Errorf("%d calls for %d ends\n%s", len(srv.seen()), 2*clients, &book)
+	}
+}
+
+// What is owed is all told while the disk takes nothing: a journal that was resumed is
+// given back only when nobody reads in it any more, and another takes it up but then.
+func TestGivenBackWhenAllIsFed(t *testing.T) {
+	const clients = 50
+	srv := newLedger(t, nil)
+	rules := &Rules{Enabled: true, OnUnpublish: []string{srv.URL}}
+	dir := owes(t, rules, clients)
+	var book logBook
+	e := openFull(t, Options{Rules: func(string) (*Rules, bool) { return nil, false }, Log: book.logger()})
+	e.ResumeJournal(dir)
+	if _, err := e.FirstID(7); err != nil {
+		t.Fatal(err)
+	}
+	e.mu.Lock()
+	j := e.journal
+	e.mu.Unlock()
+	e.trouble(j, syscall.ENOSPC)
+	if !settles(func() bool { return e.Counters()[OnUnpublish].Delivered == clients }) {
+		t.Fatalf("%+v\n%s", e.Counters()[OnUnpublish], &book)
+	}
+	e.mu.Lock()
+	if e.journal != j || !e.feeding {
+		t.Error("it is given back while what is owed is read")
+	}
+	e.mu.Unlock()
+	room(e)
+	if !settles(func() bool { return strings.Contains(book.String(), "journal_dir is given back") }) {
+		t.Fatal(&book)
+	}
+	e.SwitchOn(dir, rulesOf(rules))
+	closeNow(t, e)
+	if n := len(srv.seen()); n != clients {
+		t.Errorf("%d calls for %d ends", n, clients)
 	}
 }
