@@ -13,7 +13,7 @@ import (
 
 // Our own choices for names.
 const (
-	answerFresh   = 2 * time.Second // an answer this young is used without asking
+	answerFresh   = 2 * time.Second // an answer, or a failure, this young is not asked for anew
 	answerPatient = time.Second     // then the last good answer is used instead
 	lookupTimeout = 5 * time.Second
 	maxNames      = 256 // kept
@@ -40,6 +40,7 @@ type resolver struct {
 type answerOf struct {
 	good   []netip.Addr
 	at     time.Time // when good came
+	asked  time.Time // when the last lookup began
 	asking chan struct{}
 	err    error  // of the last lookup
 	told   bool   // the log says that it fails
@@ -100,7 +101,7 @@ func (r *resolver) resolve(ctx context.Context, host string) ([]netip.Addr, erro
 		a = new(answerOf)
 		r.names[host] = a
 	}
-	if a.good != nil && time.Since(a.at) < answerFresh {
+	if a.good != nil && a.fresh() {
 		defer r.mu.Unlock()
 		return a.good, nil
 	}
@@ -139,16 +140,22 @@ func (r *resolver) moves(host string) uint64 {
 	if a == nil {
 		return 0
 	}
-	if time.Since(a.at) >= answerFresh {
+	if !a.fresh() {
 		r.askLocked(a, host)
 	}
 	return a.moves
 }
 
+// fresh reports whether the last good answer is used without asking: it is young, or a
+// lookup has failed just now.
+func (a *answerOf) fresh() bool {
+	return time.Since(a.at) < answerFresh || a.asking == nil && time.Since(a.asked) < answerFresh
+}
+
 // askLocked has a name looked up, if it is not.
 func (r *resolver) askLocked(a *answerOf, host string) {
 	if a.asking == nil {
-		a.asking = make(chan struct{})
+		a.asking, a.asked = make(chan struct{}), time.Now()
 		done := a.asking
 		r.running.Go(func() { r.ask(a, host, done) })
 	}

@@ -174,6 +174,42 @@ func TestLookedUpBesideUse(t *testing.T) {
 	})
 }
 
+// A name server that fails at once is asked as seldom as one that answers, by new
+// connections and by kept ones; a name without any answer at every try.
+func TestLookedUpSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newResolver(New(Options{}).log)
+		defer r.close()
+		var lookups, fails int
+		r.lookup = func(context.Context, string) ([]netip.Addr, error) {
+			if lookups++; lookups <= 2 || fails > 0 {
+				fails--
+				return nil, errors.New("refused")
+			}
+			return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
+		}
+		for i := range 3 {
+			if _, err := r.resolve(t.Context(), "h"); (err == nil) != (i == 2) {
+				t.Errorf("try %d: %v", i, err)
+			}
+		}
+		lookups, fails = 0, 1_000_000
+		<-time.After(answerFresh)
+		const rounds = 10
+		for range 1000 {
+			r.moves("h")
+			if addrs, err := r.resolve(t.Context(), "h"); err != nil || len(addrs) != 1 {
+				t.Fatal(addrs, err)
+			}
+			synctest.Wait()
+			<-time.After(rounds * answerFresh / 1000)
+		}
+		if lookups < rounds-1 || lookups > rounds {
+			t.Errorf("%d lookups in %v", lookups, rounds*answerFresh)
+		}
+	})
+}
+
 // The first address that answers is taken; names are bounded.
 func TestDialSeveralAddresses(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())
