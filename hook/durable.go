@@ -40,6 +40,10 @@ type begin struct {
 	mute  bool // some were delivered before they were stored: no record says so
 }
 
+// isHeld reports whether the next start tells the end of a begin, also where the notice
+// of that is not on disk: the begin is.
+func (b *begin) isHeld() bool { return b != nil && b.held }
+
 // endID is the webhook-id of the end, the same whoever tells it: this process,
 // or the next one from the journal.
 func (b *begin) endID() string {

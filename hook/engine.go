@@ -299,7 +299,7 @@ func (e *Engine) account() error {
 		}
 		for it := ep.oldest; it != nil; it = it.newer {
 			left++
-			if it.stored || it.fresh != nil && it.fresh.owed != nil {
+			if it.stored || it.fresh != nil && it.fresh.closes.isHeld() {
 				kept++
 			} else {
 				e.countLocked(it.name()).Dropped++

@@ -51,3 +51,41 @@ func TestNeededOnFullDisk(t *testing.T) {
 		t.Errorf("told after the restart: %v", got)
 	}
 }
+
+// Of what a stop finds while the disk takes nothing only that is lost of which no begin
+// is on disk: the other ends are told by the next start.
+func TestStoppedWithFullDisk(t *testing.T) {
+	srv := newLedger(t, nil)
+	rules := &Rules{Enabled: true, OnStop: []string{"http://127.0.0.1:1/"}, OnDVR: []string{"http://127.0.0.1:1/"}}
+	dir := t.TempDir()
+	var book logBook
+	e := durable(t, dir, Options{Rules: rulesOf(rules), Log: book.logger()})
+	clients := []*Client{e.Client(), e.Client()}
+	for i, c := range clients {
+		if err := c.Ask(t.Context(), event(OnPlay, uint64(i+1), "s")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quiet(t, e)
+	if err := e.journal.Close(t.Context()); err != nil { // it takes nothing any more
+		t.Fatal(err)
+	}
+	for i, c := range clients {
+		c.Tell(event(OnStop, uint64(i+1), "s"))
+	}
+	e.TellFile(event(OnDVR, 1, "s"), func() {})
+	if err := closeWithin(t, e, 0); err == nil || err.Error() != "hook: 1 events not delivered" {
+		t.Errorf("%v\n%s", err, &book)
+	}
+	if c := e.Counters(); c[OnStop] != (Counts{Told: 2}) || c[OnDVR] != (Counts{Told: 1, Dropped: 1}) {
+		t.Errorf("%+v", c)
+	}
+	if !strings.Contains(book.String(), `wait in the journal for the next start" count=2`) {
+		t.Error(&book)
+	}
+	rules.OnStop = []string{srv.URL}
+	closeNow(t, durable(t, dir, Options{Rules: rulesOf(rules)}))
+	if n := len(srv.seen()); n != 2 {
+		t.Errorf("%d ends are told by the next start", n)
+	}
+}
