@@ -21,6 +21,7 @@ type endpoint struct {
 	own         map[string]*own   // of gates, by vhost: those that have failed
 	answered    time.Time         // to a gate, the last time
 	taking      time.Time         // likewise to a notice, but to what was let ahead
+	took        time.Time         // a notice, the last time
 	gateFailing chan struct{}     // closed, and made anew, when a call fails and gateBreaker, or that of a vhost, is open
 	lines       map[uint64]*line  // of clients and recordings
 	lanes       map[string]*lane  // of notices, by vhost
@@ -174,14 +175,19 @@ func (r *Refusal) ofVhost(rules *Rules) bool {
 	return false
 }
 
-// laterLocked notes how a notice was answered: taken, or "come back later",
-// after a time if the endpoint named one.
-func (e *Engine) laterLocked(ep *endpoint, took bool, after time.Duration) (text string) {
-	switch {
-	case took && ep.throttle.worked():
-		e.returnLocked(ep, nil)
-		return "http hook endpoint takes notices again"
-	case took:
+// laterLocked notes how a notice was answered that was sent then: taken, or "come back
+// later", after a time if the endpoint named one. Later says nothing when another was
+// taken meanwhile; see heardLocked.
+func (e *Engine) laterLocked(ep *endpoint, took bool, after time.Duration, sent time.Time) (text string) {
+	if took {
+		ep.took = time.Now()
+		if ep.throttle.worked() {
+			e.returnLocked(ep, nil)
+			return "http hook endpoint takes notices again"
+		}
+		return ""
+	}
+	if ep.took.After(sent) {
 		return ""
 	}
 	opened := ep.throttle.failed(time.Now())

@@ -53,3 +53,38 @@ func TestLateTimeouts(t *testing.T) {
 		})
 	}
 }
+
+// A proxy that has waited for its backend says late that calls shall come back later:
+// that shuts no endpoint which has taken notices since.
+func TestLateLater(t *testing.T) {
+	var up atomic.Bool
+	h := func(w http.ResponseWriter, r *http.Request, c call) {
+		if !up.Load() {
+			pause(r, 2*time.Second)
+			w.Header().Set("Retry-After", "30")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		io.WriteString(w, "0")
+	}
+	bubble(t, Options{Rules: rulesOf(all("http://h/"))}, h, func(t *testing.T, e *Engine) {
+		const old = 3 * breakerFails
+		for i := range uint64(old) {
+			e.Client().Tell(event(OnStop, i, "s"))
+		}
+		<-time.After(time.Second)
+		up.Store(true)
+		for id := uint64(1000); id < 1010; id++ {
+			e.Client().Tell(event(OnStop, id, "s"))
+			synctest.Wait()
+			if n := e.Counters()[OnStop].Delivered; n != id-1000+1 {
+				t.Errorf("%d notices are delivered, %d are told since it is back", n, id-1000+1)
+			}
+			<-time.After(time.Second / 2)
+		}
+		<-time.After(40 * time.Second) // what was to come back later does
+		synctest.Wait()
+		if n := e.Counters()[OnStop].Delivered; n != old+10 {
+			t.Errorf("%d notices are delivered", n)
+		}
+	})
+}

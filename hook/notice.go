@@ -182,7 +182,7 @@ func (e *Engine) deliver(ln *line) {
 			own = e.ownLocked(it.lane, ofVhost || unsigned)
 		}
 		if a.status != 0 && !unsigned && !(done && ln.ahead && ep.throttle.open) {
-			throttled = e.laterLocked(ep, done, a.retryAfter)
+			throttled = e.laterLocked(ep, done, a.retryAfter, started)
 		}
 	}
 	switch {
