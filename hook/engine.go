@@ -78,9 +78,10 @@ type Engine struct {
 	looseBytes int
 	kept       int // bytes of payloads that are on disk and in memory
 
-	owed    []*owed       // ends of the last run, not made yet; one may be in feed's hands
-	feeding bool          // feed runs: there is one, and the journal stays
-	room    chan struct{} // capacity 1: less is loose
+	owed      []*owed       // ends of the last run, not made yet; one may be in feed's hands
+	owedFirst []*owed       // of them: gates wait for these
+	feeding   bool          // feed runs: there is one, and the journal stays
+	room      chan struct{} // capacity 1: less is loose
 
 	dropsUnlogged int
 	dropTimer     *time.Timer // nil: there are none

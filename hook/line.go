@@ -196,6 +196,7 @@ func (e *Engine) hurryLocked(it *item) {
 	if !it.hurried {
 		it.hurried = true
 		ln.hurried++
+		e.owedFirstLocked(it)
 	}
 	if ln.state == lineReady || ln.state == lineResting {
 		e.wakeLocked(ln)

@@ -26,7 +26,9 @@ type owed struct {
 	items      []*item // for each URL
 
 	// Guarded by Engine.mu.
-	fed bool // feed is done with it
+	before *owed // of the same client
+	fed    bool  // feed is done with it
+	first  bool  // it is among Engine.owedFirst
 }
 
 // oweLocked queues the end of a begin, told to each URL. Nothing of it is made yet.
@@ -84,12 +86,12 @@ func (e *Engine) feed() {
 		e.mu.Lock()
 		o := e.nextOwedLocked()
 		if o == nil || e.isDrained {
-			e.owed, e.feeding = nil, false
+			e.owed, e.owedFirst, e.feeding = nil, nil, false
 			e.giveBackLocked()
 			e.mu.Unlock()
 			return
 		}
-		full := e.loose.Len() >= owedLoose || e.looseBytes >= owedLooseBytes
+		full := !o.first && (e.loose.Len() >= owedLoose || e.looseBytes >= owedLooseBytes)
 		e.mu.Unlock()
 		if full {
 			select {
@@ -100,7 +102,7 @@ func (e *Engine) feed() {
 		}
 		b, err := e.readOwed(o)
 		e.mu.Lock()
-		o.fed = true
+		o.fed, o.before = true, nil
 		for i, it := range o.items {
 			switch {
 			case it.gone:
@@ -117,14 +119,37 @@ func (e *Engine) feed() {
 // nextOwedLocked is what feed makes next: what was told or dropped meanwhile, while the
 // disk took nothing, it need not.
 func (e *Engine) nextOwedLocked() *owed {
-	for len(e.owed) > 0 {
-		if o := e.owed[0]; !o.fed && slices.ContainsFunc(o.items, func(it *item) bool { return !it.gone }) {
-			return o
+	for _, all := range []*[]*owed{&e.owedFirst, &e.owed} {
+		for len(*all) > 0 {
+			if o := (*all)[0]; !o.fed && slices.ContainsFunc(o.items, func(it *item) bool { return !it.gone }) {
+				return o
+			}
+			(*all)[0] = nil
+			*all = (*all)[1:]
 		}
-		e.owed[0] = nil
-		e.owed = e.owed[1:]
 	}
 	return nil
+}
+
+// owedFirstLocked has what a gate waits for, or waits before that in its line, made next,
+// also while the memory has much: no more than gates wait. What the client owes before
+// comes before it.
+func (e *Engine) owedFirstLocked(it *item) {
+	if len(e.owed) == 0 {
+		return
+	}
+	for ; it != nil; it = it.prev {
+		if it.fresh == nil || it.fresh.owed == nil {
+			continue
+		}
+		at := len(e.owedFirst)
+		for o := it.fresh.owed; o != nil && !o.fed && !o.first; o = o.before {
+			o.first = true
+			e.owedFirst = slices.Insert(e.owedFirst, at, o)
+		}
+		e.roomLocked()
+		return
+	}
 }
 
 // giveLocked has an item that was owed wait for the disk like any other.

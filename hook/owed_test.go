@@ -161,3 +161,58 @@ func TestGivenBackWhenAllIsFed(t *testing.T) {
 		t.Errorf("%d calls for %d ends", n, clients)
 	}
 }
+
+// A gate waits for its own stream's end alone, with what that client owes before it: it
+// is made out of its turn, also where the memory has no room for the others.
+func TestOwedFirst(t *testing.T) {
+	const clients = 50
+	srv := newLedger(t, nil)
+	ends := &Rules{Enabled: true, OnConnect: []string{srv.URL}, OnUnpublish: []string{srv.URL + "/other", srv.URL}, OnClose: []string{srv.URL}}
+	dir := t.TempDir()
+	e := durable(t, dir, Options{Rules: rulesOf(ends)})
+	for id := range uint64(clients) {
+		c := e.Client()
+		for _, a := range []Action{OnConnect, OnPublish} {
+			ev := event(a, id, "")
+			if a == OnPublish {
+				ev.Stream = fmt.Sprint("s", id)
+			}
+			if err := c.Ask(t.Context(), ev); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	quiet(t, e)
+	dir = killed(t, dir)
+	closeWithin(t, e, 0)
+	before := len(srv.seen())
+
+	rules := all(srv.URL)
+	rules.OnUnpublish = ends.OnUnpublish
+	e = openFull(t, Options{Rules: rulesOf(rules)})
+	if err := e.OpenJournal(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []uint64{30, 10} {
+		if err := e.Client().Ask(t.Context(), event(OnPublish, 1000+id, fmt.Sprint("s", id))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard := func() (all []string) {
+		for _, c := range srv.seen()[before:] {
+			if c.path == "/" {
+				all = append(all, fmt.Sprint(c.Action, " ", c.ClientID))
+			}
+		}
+		return all
+	}
+	want := "on_unpublish 30, on_close 30, on_publish 1030, on_unpublish 10, on_close 10, on_publish 1010"
+	if got := strings.Join(heard(), ", "); got != want {
+		t.Errorf("heard %s", got)
+	}
+	room(e)
+	if !settles(func() bool { return len(heard()) == 2*clients+2 }) {
+		t.Errorf("heard %d", len(heard()))
+	}
+	closeNow(t, e)
+}

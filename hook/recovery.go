@@ -173,6 +173,7 @@ type resumption struct {
 	engine           *Engine
 	rules            func(vhost string) (r *Rules, exists bool)
 	latest           map[uint64]latest
+	owed             map[uint64]*owed // by client: the last
 	waiting, missing int
 }
 
@@ -188,7 +189,7 @@ type latest struct {
 // stream wait for its own, and those of a client's last stream for its on_close, which
 // is behind its other ends.
 func (e *Engine) recoverLocked(f *recovery, rules func(string) (*Rules, bool)) (waiting, missing int) {
-	r := &resumption{recovery: f, engine: e, rules: rules, latest: make(map[uint64]latest)}
+	r := &resumption{recovery: f, engine: e, rules: rules, latest: make(map[uint64]latest), owed: make(map[uint64]*owed)}
 	for seq, b := range f.begins {
 		r.note(seq, b.Event.ClientID, b.Event.Action, b.Event.streamKey())
 	}
@@ -306,5 +307,6 @@ func (r *resumption) endLocked(fb *foundBegin, at time.Time) {
 	if !rules.gone {
 		o.how = madeBy(rules)
 	}
+	o.before, r.owed[ev.ClientID] = r.owed[ev.ClientID], o
 	e.oweLocked(o, fb, rules, r.await(ev.Action, ev.ClientID, ev.streamKey()))
 }
