@@ -17,6 +17,7 @@ const (
 	intentPatience = 500 * time.Millisecond // a gate waits no longer for the disk
 	idStep         = 1 << 20                // client ids kept free beyond the highest one
 	closeJournal   = time.Second            // the disk has this long at the end
+	closeReads     = 500 * time.Millisecond // and before that for what is being read
 	cleanAtOnce    = 256                    // records moved between two commits
 )
 

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -218,8 +219,9 @@ func (e *Engine) countLocked(a Action) *Counts {
 
 // Close refuses new events and the gates under way, delivers the notices that
 // wait until ctx ends, or until only endpoints that fail are left, and returns
-// when every goroutine of the engine is gone. What the journal has is for the
-// next start; the error says how many notices are lost.
+// when every goroutine of the engine is gone, but for one that the disk does not
+// answer. What the journal has is for the next start; the error says how many
+// notices are lost, and that the disk hangs.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	if !e.closed {
@@ -242,7 +244,7 @@ func (e *Engine) Close(ctx context.Context) error {
 		e.mu.Unlock()
 		e.endNotices(errClosed)
 	}
-	e.calls.Wait()
+	hangs := e.awaitCalls(ctx)
 	e.endNotices(errClosed)
 	e.names.close()
 	e.awaitGiven()
@@ -269,7 +271,28 @@ func (e *Engine) Close(ctx context.Context) error {
 			e.log.Error("the journal of http hooks is not complete", "error", err.Error())
 		}
 	}
-	return e.account()
+	return errors.Join(hangs, e.account())
+}
+
+// awaitCalls waits for all goroutines of notices. Once ctx has ended only the disk can
+// keep one.
+func (e *Engine) awaitCalls(ctx context.Context) error {
+	over := make(chan struct{})
+	go func() { // as long as the disk takes
+		e.calls.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-over:
+		return nil
+	case <-time.After(closeReads):
+		return fmt.Errorf("hook: the disk of the journal %s does not answer a read: what it was to tell waits for the next start", e.dir)
+	}
 }
 
 // lastTryLocked has everything that rests tried once more.

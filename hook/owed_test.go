@@ -2,6 +2,8 @@ package hook
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -215,4 +217,48 @@ func TestOwedFirst(t *testing.T) {
 		t.Errorf("heard %d", len(heard()))
 	}
 	closeNow(t, e)
+}
+
+// A disk that does not answer a read holds no stop up, and what was to be read is for
+// the next start.
+func TestStoppedWhileTheDiskHangs(t *testing.T) {
+	srv := newLedger(t, nil)
+	rules := &Rules{Enabled: true, OnUnpublish: []string{srv.URL}}
+	dir := owes(t, rules, 1)
+	files, err := filepath.Glob(filepath.Join(dir, "*.journal"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	var book logBook
+	e := openFull(t, Options{Rules: rulesOf(rules), Log: book.logger()})
+	if err := e.OpenJournal(dir); err != nil {
+		t.Fatal(err)
+	}
+	hangs, whole := filepath.Join(dir, "hangs"), filepath.Join(dir, "whole")
+	for _, err := range []error{
+		syscall.Mkfifo(hangs, 0o600), os.Link(files[0], whole), // who opens it waits for a writer
+		os.Link(hangs, hangs+"2"), os.Rename(hangs+"2", files[0]),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.trouble(e.journal, syscall.ENOSPC) // a worker reads
+	err = closeWithin(t, e, 10*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "does not answer a read") || strings.Contains(err.Error(), "not delivered") {
+		t.Errorf("%v\n%s", err, &book)
+	}
+	w, err := os.OpenFile(hangs, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	e.calls.Wait()
+	if err := os.Rename(whole, files[0]); err != nil {
+		t.Fatal(err)
+	}
+	closeNow(t, durable(t, dir, Options{Rules: rulesOf(rules)}))
+	if n := len(srv.seen()); n != 1 {
+		t.Errorf("%d calls", n)
+	}
 }
