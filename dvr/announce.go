@@ -44,7 +44,7 @@ func (r *Recorder) unmark(now time.Time) (under []<-chan struct{}) {
 	return each(r, unmarking, &r.marks, due, func(m pendingMark, _ func()) {
 		var err error
 		if r.disk(m.file.dir, func() { err = m.file.remove() }); ignore(err, fs.ErrNotExist) == nil {
-			r.disown(&m.file)
+			r.leave(&m.file)
 			return
 		}
 		m.next = time.Now().Add(retryAfter)
@@ -240,10 +240,15 @@ func MarkByHand(f *os.File, path string, rep *flv.Report, cut int64) (name strin
 
 // cutOff adds to what a recording lacks that its end was cut off.
 func cutOff(lacks string, at, bytes int64) string {
-	if lacks != "" {
-		lacks += "; "
+	return andLacks(lacks, fmt.Sprintf("damaged at byte %d: %d bytes cut off", at, bytes))
+}
+
+// andLacks adds to what a recording lacks, empty for nothing.
+func andLacks(lacks, more string) string {
+	if lacks == "" || more == "" {
+		return lacks + more
 	}
-	return lacks + fmt.Sprintf("damaged at byte %d: %d bytes cut off", at, bytes)
+	return lacks + "; " + more
 }
 
 // MarkOf says of the name of a mark whose it is.

@@ -167,13 +167,13 @@ func (a *markFile) unlock() {
 	}
 }
 
-// remove takes a mark away. What is never removed is announced once more by the
-// next start.
+// remove takes a mark away, which is to be unlocked then. What is never removed is
+// announced once more by the next start.
 func (a *markFile) remove() error {
 	if a.name == "" {
 		return nil
 	}
-	err := spare.with(func() error {
+	return spare.with(func() error {
 		root, err := os.OpenRoot(a.dir)
 		if err != nil {
 			return err
@@ -181,10 +181,6 @@ func (a *markFile) remove() error {
 		defer root.Close()
 		return ignore(root.Remove(a.name), fs.ErrNotExist)
 	})
-	if err == nil {
-		a.unlock()
-	}
-	return err
 }
 
 // maxMissing is how many numbers may be free in front of a file that is looked for:

@@ -153,9 +153,7 @@ func (r *Recorder) lost(c claim, m *mark, why error) {
 	r.drop(&m.file)
 	ev := m.facts.event()
 	ev.Cwd, ev.File = r.Cwd, c.path()
-	if ev.Error = framesLost(why.Error(), m.frames); m.Error != "" {
-		ev.Error += "; " + m.Error
-	}
+	ev.Error = andLacks(framesLost(why.Error(), m.frames), m.Error)
 	r.announceLate(m, news{event: ev})
 }
 
@@ -349,18 +347,10 @@ func (r *Recorder) announceAgain(p *pattern, name, markName string) (told, waits
 	r.drop(&m.file)
 	if whole && r.heard(m.Vhost) {
 		r.Log.Warn("a recording is gone before it was surely announced", "vhost", m.Vhost, "app", m.App, "stream", m.Stream, "path", c.path())
-		m.Recovered, m.Error = true, goneSince(cmp.Or(m.Error, m.Lost))
+		m.Recovered, m.Error = true, andLacks(cmp.Or(m.Error, m.Lost), "the file was removed or moved since")
 		r.Tell(m.event(r.Cwd, c.want), func() {})
 	}
 	return whole, false
-}
-
-// goneSince adds to what a recording lacks that it is gone.
-func goneSince(lacks string) string {
-	if lacks != "" {
-		lacks += "; "
-	}
-	return lacks + "the file was removed or moved since"
 }
 
 // marked gives a mark and the place of its complete recording. There is no place
