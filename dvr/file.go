@@ -358,18 +358,13 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.claim.made && !f.anchored {
 		f.fail(f.claim.anchor())
 	}
-	to, err := f.claim.publish(f.os, note == "")
+	to, err := f.claim.finish(f.os, note != "", true, func() error {
+		return f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, "")
+	})
 	if to.name == "" {
 		return to, err
 	}
 	f.fail(err)
-	if note != "" {
-		err := errors.Join(f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, ""), datasync(f.os))
-		if err == nil {
-			err = f.claim.reveal(f.os)
-		}
-		f.fail(err)
-	}
 	return to, nil
 }
 

@@ -255,11 +255,7 @@ func (r *Recorder) repair(c claim, p *pattern, known *mark, marks []string) (rep
 		return rep, m, place{}, err
 	}
 	c.mode = m.Mode
-	if to, err = c.publish(f, ours && note == ""); to.name != "" && note != "" {
-		if err = errors.Join(err, rep.Repair(f, ""), asOld(f, info), datasync(f)); err == nil && ours {
-			err = c.reveal(f)
-		}
-	}
+	to, err = c.finish(f, note != "", ours, func() error { return errors.Join(rep.Repair(f, ""), asOld(f, info)) })
 	return rep, m, to, err
 }
 

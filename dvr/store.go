@@ -305,6 +305,20 @@ func (c claim) publish(f *os.File, clean bool) (to place, err error) {
 	return to, err
 }
 
+// finish is publish for a file that may be noted still, who has published: clean takes
+// that out of it when it has its name, and it gets its rights then. One of another
+// program keeps those it has.
+func (c claim) finish(f *os.File, noted, ours bool, clean func() error) (to place, err error) {
+	if to, err = c.publish(f, ours && !noted); to.name == "" || !noted {
+		return to, err
+	}
+	cleaned := errors.Join(clean(), datasync(f))
+	if cleaned == nil && ours {
+		cleaned = c.reveal(f)
+	}
+	return to, errors.Join(err, cleaned)
+}
+
 func (c claim) publishIn(root *os.Root, f *os.File, clean bool) (place, error) {
 	if err := c.presentIn(root, f); err != nil {
 		return place{}, err
