@@ -114,7 +114,9 @@ func TestMarkOfPublishBefore(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.unpublish()
-			s.only2(t)
+			if ev := s.events(); len(ev) != 2 {
+				t.Fatalf("%d events: %+v\n%s", len(ev), ev, s.log())
+			}
 			// Back to the moment in which it grew, or was to.
 			marks, _ := filepath.Glob(path + ".*" + done)
 			for _, m := range marks {
@@ -138,14 +140,6 @@ func TestMarkOfPublishBefore(t *testing.T) {
 				t.Errorf("%+v", ev)
 			}
 		})
-	}
-}
-
-// only2 checks that there were two events.
-func (s *site) only2(t *testing.T) {
-	t.Helper()
-	if ev := s.events(); len(ev) != 2 {
-		t.Fatalf("%d events: %+v\n%s", len(ev), ev, s.log())
 	}
 }
 

@@ -184,11 +184,7 @@ func TestAppendHeaders(t *testing.T) {
 	other := flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
-		for _, tags := range [][]flv.Tag{{videoHeader, key(0), other, key(40)}, {videoHeader, key(0)}, {videoHeader, key(0)}} {
-			f := s.start("x")
-			f.send(tags...)
-			f.unpublish()
-		}
+		s.publishEach([]flv.Tag{videoHeader, key(0), other, key(40)}, []flv.Tag{videoHeader, key(0)}, []flv.Tag{videoHeader, key(0)})
 		for name, want := range map[string]string{"x.flv": "h0 k0", "x-1.flv": "h0 k0", "x-2.flv": "h0 k0 k40"} {
 			if got := times([]parsed{parse(t, s.cwd+"/"+name)}); got != want {
 				t.Errorf("%s: %s, want %s", name, got, want)
@@ -280,13 +276,7 @@ func TestContinueCodecs(t *testing.T) {
 				if plan != planAppend {
 					s.Conf().Vhosts[2].DVR.ReconnectGrace = 10 * time.Second
 				}
-				for _, tags := range [][]flv.Tag{c.first, c.second} {
-					f := s.start("x")
-					f.send(tags...)
-					f.unpublish()
-				}
-				time.Sleep(10*time.Second + flushAfter) // of the bubble
-				synctest.Wait()
+				s.publishEach(c.first, c.second)
 				var files []parsed
 				for _, name := range []string{"x.flv", "x-1.flv"} {
 					if slices.Contains(s.files(), name) {

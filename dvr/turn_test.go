@@ -56,6 +56,18 @@ func TestReconnectGrace(t *testing.T) {
 	})
 }
 
+// publishEach publishes a stream several times, and waits until its file waits for
+// nobody any more.
+func (s *site) publishEach(publishes ...[]flv.Tag) {
+	for _, tags := range publishes {
+		f := s.start("x")
+		f.send(tags...)
+		f.unpublish()
+	}
+	time.Sleep(10*time.Second + flushAfter) // of the bubble
+	synctest.Wait()
+}
+
 // TestReconnectGraceTime: time goes on in the file, whatever dvr makes of it else.
 func TestReconnectGraceTime(t *testing.T) {
 	for jitter, want := range map[conf.Jitter]string{
@@ -64,16 +76,7 @@ func TestReconnectGraceTime(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.ReconnectGrace, d.TimeJitter = 10*time.Second, jitter })
-			for _, tags := range [][]flv.Tag{
-				{videoHeader, key(900_000), audio(900_000), inter(900_040)},
-				{videoHeader, key(7), audio(30), inter(47)},
-			} {
-				f := s.start("x")
-				f.send(tags...)
-				f.unpublish()
-			}
-			time.Sleep(10*time.Second + flushAfter) // of the bubble
-			synctest.Wait()
+			s.publishEach([]flv.Tag{videoHeader, key(900_000), audio(900_000), inter(900_040)}, []flv.Tag{videoHeader, key(7), audio(30), inter(47)})
 			if got := times([]parsed{s.read(s.only())}); got != want {
 				t.Errorf("%v: %s, want %s", jitter, got, want)
 			}
@@ -99,13 +102,7 @@ func TestReconnectGraceOff(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.ReconnectGrace, d.TimeJitter = 10*time.Second, conf.JitterOff })
-			for _, tags := range [][]flv.Tag{c.first, c.second} {
-				f := s.start("x")
-				f.send(tags...)
-				f.unpublish()
-			}
-			time.Sleep(10*time.Second + flushAfter) // of the bubble
-			synctest.Wait()
+			s.publishEach(c.first, c.second)
 			var files []parsed
 			for _, ev := range s.events() {
 				files = append(files, s.read(ev))

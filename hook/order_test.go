@@ -1,10 +1,8 @@
 package hook
 
 import (
-	"bytes"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -37,15 +35,7 @@ func TestOrderAroundADamagedEnd(t *testing.T) {
 		quiet(t, e)
 		dir = killed(t, dir)
 		closeWithin(t, e, 0)
-		file := dir + "/0000000001.journal"
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b[bytes.LastIndex(b, []byte(damaged))] ^= 1
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		damage(t, dir, 1, string(damaged))
 
 		before := len(srv.seen())
 		up.Store(true)

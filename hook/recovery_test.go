@@ -223,6 +223,22 @@ func TestRefusedSinceTheLastRun(t *testing.T) {
 	}
 }
 
+// damage changes the newest record of each text in a file of a journal.
+func damage(t *testing.T, dir string, number int, texts ...string) {
+	t.Helper()
+	file := fmt.Sprintf("%s/%010d.journal", dir, number)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range texts {
+		b[bytes.LastIndex(b, []byte(text))] ^= 1
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A record that is damaged costs none of the ends that a begin owes: what one URL has
 // not been told is told anew, the others hear nothing twice.
 func TestDamagedEndOfOneURL(t *testing.T) {
@@ -240,14 +256,7 @@ func TestDamagedEndOfOneURL(t *testing.T) {
 		quiet(t, e)
 		dir = killed(t, dir)
 		closeWithin(t, e, 0)
-		file := dir + "/0000000001.journal"
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := bytes.LastIndex(b, []byte(urls[damaged]))
-		b[at] ^= 1
-		os.WriteFile(file, b, 0o600)
+		damage(t, dir, 1, urls[damaged])
 		var book logBook
 		e = durable(t, dir, Options{Rules: rulesOf(rules), Log: book.logger()})
 		quiet(t, e)
@@ -277,15 +286,7 @@ func TestEndLostTwice(t *testing.T) {
 		quiet(t, e)
 		dir = killed(t, dir)
 		closeWithin(t, e, 0)
-		file := fmt.Sprintf("%s/%010d.journal", dir, number)
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, url := range urls {
-			b[bytes.LastIndex(b, []byte(url))] ^= 1
-		}
-		os.WriteFile(file, b, 0o600)
+		damage(t, dir, number, urls...)
 	}
 	e := durable(t, dir, Options{Rules: rulesOf(rules)})
 	c := e.Client()
