@@ -158,13 +158,18 @@ func (r *Recorder) announceLate(known *mark, n news) {
 		r.held[i] = n
 	}
 	r.mu.Unlock()
-	if i < 0 {
-		r.telling.Lock()
-		defer r.telling.Unlock()
-		r.tell(n)
+	if i >= 0 {
+		r.tellHeld(time.Now(), false)
 		return
 	}
-	r.tellHeld(time.Now(), false)
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	// What is held of the very same file was told of it before: it was continued since.
+	if !r.hold(n, func() bool {
+		return slices.ContainsFunc(r.held, func(o news) bool { return o.late == nil && o.event.File == n.event.File })
+	}) {
+		r.tell(n)
+	}
 }
 
 // notLate gives up the place of a file that there is nothing to be told of, if it has one.

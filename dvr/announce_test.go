@@ -330,11 +330,14 @@ func TestNewsInOrder(t *testing.T) {
 		told("10")
 		s.announceLate(one, about("x", 1))
 		told("10 1 2 3 4")
+		s.announceLate(nil, about("x", 6)) // found as a leftover, for it was to be continued
+		s.announceLate(nil, about("x", 0)) // of a server before
+		told("10 1 2 3 4 0")
 		s.notLate(none)
 		s.tellHeld(s.born, false)
-		told("10 1 2 3 4 6")
+		told("10 1 2 3 4 0 6 6")
 		s.announceLate(none, about("x", 5)) // nobody has kept its place
 		s.announce(about("x", 7))
-		told("10 1 2 3 4 6 5 7")
+		told("10 1 2 3 4 0 6 6 5 7")
 	})
 }
