@@ -98,5 +98,6 @@ stress: tools build bench
 audit:
 	go run $(VULN) ./...
 
+# What was built; not what was recorded, nor the callbacks that wait: those are in objs/, too.
 clean:
-	rm -rf srs bench/bench objs
+	rm -rf srs bench/bench objs/profile objs/srs-demo-*

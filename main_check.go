@@ -86,7 +86,7 @@ func warnings(config *conf.Config, dir string) []string {
 				list = append(list, fmt.Sprintf("vhost %s: dvr_path %s: nothing can be recorded there at the moment: %v", v.Name, v.DVR.Path, err))
 			}
 			if err := dvr.Enough(v.DVR.Path, dir, v.DVR.MinFree); err != nil {
-				list = append(list, fmt.Sprintf("vhost %s: dvr_min_free %d can never be met, it is not looked at: %v", v.Name, v.DVR.MinFree>>20, err))
+				list = append(list, fmt.Sprintf("vhost %s: dvr_min_free %d can never be met, it is not looked at: %v", v.Name, v.DVR.MinFree/1e6, err))
 			}
 		}
 	}

@@ -202,6 +202,9 @@ func find(n *node, name string) *node {
 	return n
 }
 
+// perPublish are the variables of which each publish has others.
+var perPublish = []string{"[timestamp]", "[999]", "[05]", "[04]"}
+
 // appends warns where no publish can continue a file, because each has a name of
 // its own (dvr_plan append).
 func (c *checker) appends(n *node, d DVR) {
@@ -209,16 +212,18 @@ func (c *checker) appends(n *node, d DVR) {
 	if d.Plan == "append" && d.TimeJitter == JitterOff {
 		c.log.warnf(at.file, at.at(), "%s: append with time_jitter off: an encoder that begins anew at 0, as most do, begins a new file; full and zero go on in the old one", at.name())
 	}
-	name := d.Path
-	if !strings.HasSuffix(name, ".flv") {
-		name = "[timestamp]" // it is a directory
+	if d.Plan != "append" {
+		return
 	}
-	for _, v := range []string{"[timestamp]", "[999]", "[05]", "[04]"} {
-		if d.Plan == "append" && strings.Contains(name, v) {
-			c.log.warnf(at.file, at.at(), "%s: append has no effect: dvr_path has %s in it, so that each publish gets a file of its own; \"dvr_path DIRECTORY/[app]/[stream].flv;\" continues one",
-				at.name(), v)
-			return
-		}
+	why := ""
+	if !strings.HasSuffix(d.Path, ".flv") {
+		why = "is a directory, with files [stream].[timestamp].flv in it"
+	} else if i := slices.IndexFunc(perPublish, func(v string) bool { return strings.Contains(d.Path, v) }); i >= 0 {
+		why = "has " + perPublish[i] + " in it"
+	}
+	if why != "" {
+		c.log.warnf(at.file, at.at(), "%s: append has no effect: dvr_path %s, so that each publish gets a file of its own; \"dvr_path DIRECTORY/[app]/[stream].flv;\" continues one",
+			at.name(), why)
 	}
 }
 

@@ -308,6 +308,8 @@ func (v *values) globs() []string {
 			v.fail(w.at, "%s names no app: a stream is app/stream; expected is %s", v.show(w.text), v.row.expected())
 		} else if slices.ContainsFunc(strings.Split(w.text, "/"), unnamed) {
 			v.warn(w.at, "%s is no stream, so nothing is recorded by it: a stream is app/stream, with no \"/\" or space around either", v.show(w.text))
+		} else if strings.Contains(w.text, ",") && strings.Count(w.text, "/") > 1 {
+			v.warn(w.at, "%s is one pattern, with a comma in it: several are separated by blanks", v.show(w.text))
 		}
 		out = append(out, w.text)
 	}
@@ -350,8 +352,11 @@ func (v *values) path() string {
 		}
 		rest = rest[i+n+1:]
 	}
-	if strings.HasSuffix(w.text, ".mp4") {
-		v.warn(w.at, "recordings are always FLV, also under this name")
+	if ext := path.Ext(w.text); ext != ".flv" && slices.Contains(fileEndings, strings.ToLower(ext)) {
+		v.warn(w.at, "recordings are FLV, and what does not end in .flv is a directory: their names are %s/[stream].[timestamp].flv", w.text)
 	}
 	return w.text
 }
+
+// fileEndings are behind names that are hardly meant to be a directory's.
+var fileEndings = []string{".flv", ".mp4", ".f4v", ".mov", ".mkv", ".ts", ".m3u8", ".tmp", ".done"}

@@ -160,8 +160,10 @@ func TestDVRPath(t *testing.T) {
 			t.Errorf("%s says %v, want %s", c.path, err, c.want)
 		}
 	}
-	if c := mustParse(t, dvr("./[stream].mp4")); len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].Text, "always FLV") {
-		t.Errorf(".mp4 warns %v", c.Warnings)
+	for _, p := range []string{"./[stream].mp4", "./[stream].FLV", "./[stream].flv.tmp"} {
+		if c := mustParse(t, dvr(p)); len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].Text, p+"/[stream].[timestamp].flv") {
+			t.Errorf("%s warns %v", p, c.Warnings)
+		}
 	}
 }
 
@@ -176,24 +178,24 @@ func TestDVRPlan(t *testing.T) {
 
 // TestDVRAppend: a plan that can have no effect is warned about.
 func TestDVRAppend(t *testing.T) {
-	for _, c := range []struct{ dvr, variable string }{
+	for _, c := range []struct{ dvr, why string }{
 		{"dvr_plan append; dvr_path ./[app]/[stream].flv;", ""},
 		{"dvr_plan append; dvr_path ./[stream].[2006]-[01]-[02]T[15].flv;", ""},
 		{"dvr_plan session;", ""},
-		{"dvr_plan append;", "[timestamp]"},
-		{"dvr_path ./rec; dvr_plan append;", "[timestamp]"},
-		{"dvr_path ./[stream].[timestamp].flv; dvr_plan append;", "[timestamp]"},
-		{"dvr_plan append; dvr_path ./[stream].[15].[04].flv;", "[04]"},
-		{"dvr_plan append; dvr_path ./[stream].[05].flv;", "[05]"},
+		{"dvr_plan append;", "has [timestamp]"},
+		{"dvr_path ./rec; dvr_plan append;", "is a directory"},
+		{"dvr_path ./[stream].[timestamp].flv; dvr_plan append;", "has [timestamp]"},
+		{"dvr_plan append; dvr_path ./[stream].[15].[04].flv;", "has [04]"},
+		{"dvr_plan append; dvr_path ./[stream].[05].flv;", "has [05]"},
 	} {
 		warnings := mustParse(t, "listen 1; vhost a {\ndvr { "+c.dvr+" } }").Warnings
-		if c.variable == "" {
+		if c.why == "" {
 			if len(warnings) > 0 {
 				t.Errorf("%s warns %v", c.dvr, warnings)
 			}
 			continue
 		}
-		if len(warnings) != 1 || !strings.HasPrefix(warnings[0].String(), "t:2:") || !strings.Contains(warnings[0].Text, "append has no effect: dvr_path has "+c.variable) {
+		if len(warnings) != 1 || !strings.HasPrefix(warnings[0].String(), "t:2:") || !strings.Contains(warnings[0].Text, "append has no effect: dvr_path "+c.why) {
 			t.Errorf("%s warns %v", c.dvr, warnings)
 		}
 	}
@@ -256,7 +258,7 @@ func TestDVRApplyNothing(t *testing.T) {
 	for text, want := range map[string]bool{
 		"all": false, "live/x": false, "*/*": false, "live/[a-c]": false, "live/_definst": false,
 		"/live/x": true, "live/x/": true, "live//x": true, "rtmp://h/live/x": true, "/": true, "live/": true,
-		"live/_definst_/x": true, "live/../x": true, "./live/x": true, `"live/ x"`: true,
+		"live/a,b": false, "live/a,live/b": true, "live/_definst_/x": true, "live/../x": true, "./live/x": true, `"live/ x"`: true,
 	} {
 		warnings := mustParse(t, "listen 1; vhost a { dvr { dvr_apply a/b "+text+"; } }").Warnings
 		if len(warnings) != 0 != want || want && !strings.Contains(warnings[0].String(), "t:1:41: dvr_apply: ") {

@@ -74,7 +74,7 @@ func Enough(template, dir string, free int64) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
 		case err == nil && all < free:
-			return fmt.Errorf("its disk has %d MB altogether", all>>20)
+			return fmt.Errorf("its disk has %d MB altogether", all/1e6)
 		default:
 			return nil
 		}

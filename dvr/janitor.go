@@ -20,6 +20,7 @@ import (
 const (
 	cleanEvery = time.Minute
 	freeEvery  = 10 * time.Second // for room on the disk alone, which costs one call
+	shortEvery = 10 * time.Minute // for the line that all that is removed is not enough
 	maxOldest  = 10_000
 	maxKnown   = 1 << 20 // of the files it has looked into
 )
@@ -29,6 +30,7 @@ type kept struct {
 	mine   map[identity]bool // whether a file is a recording of the vhost
 	others bool              // it was said that there are files of others
 	short  bool              // it was said that dvr_min_free cannot be met
+	said   time.Time         // when
 }
 
 // An identity is that of a file as long as nobody changes it.
@@ -160,6 +162,7 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		k.others = true
 		r.Log.Info("files that this vhost has not recorded are left alone, and not counted", "vhost", p.vhost, "path", p.root, "files", others)
 	}
+	removed := 0
 	var stuck error // the first that cannot be removed; the next ones can, perhaps
 	for _, f := range sortOldest(oldest) {
 		p.alive()
@@ -178,13 +181,14 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		if unheard[f.inode] {
 			continue // not announced yet
 		}
-		switch removed, err := removeOld(root, f); {
+		switch gone, err := removeOld(root, f); {
 		case err != nil:
 			stuck = cmp.Or(stuck, err)
 			continue
-		case !removed:
+		case !gone:
 			continue
 		}
+		removed++
 		total -= f.size
 		free += f.size
 		r.Log.Info("old recording removed", "vhost", p.vhost, "path", p.root+f.name, "reason", reason, "size", f.size, "since", f.at.Format(time.DateTime))
@@ -193,8 +197,10 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		}
 	}
 	short := d.MinFree > 0 && free < d.MinFree
-	if short && !k.short {
-		r.Log.Warn("no recordings are left to remove, and there is less room than dvr_min_free", "vhost", p.vhost, "path", p.root, "free", free, "dvr_min_free", d.MinFree)
+	if short && (!k.short || removed > 0 && now.Sub(k.said) >= shortEvery) {
+		k.said = now
+		r.Log.Warn("no recordings are left to remove, and there is less room than dvr_min_free: other files take it",
+			"vhost", p.vhost, "path", p.root, "removed", removed, "free", free, "dvr_min_free", d.MinFree)
 	}
 	k.short = short
 	return stuck

@@ -267,7 +267,7 @@ func TestJanitorAndAppend(t *testing.T) {
 }
 
 // TestJanitorFallsShort: room that others take is told of once, as long as that
-// lasts.
+// lasts and nothing is removed; and now and then while all that is removed is not enough.
 func TestJanitorFallsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, "rec/[stream].flv", func(d *conf.DVR) { d.MinFree = wholeDisk() })
@@ -278,6 +278,14 @@ func TestJanitorFallsShort(t *testing.T) {
 		s.wantFiles()
 		if log := s.log(); strings.Count(log, "old recording removed") != 1 || strings.Count(log, "less room than dvr_min_free") != 1 {
 			t.Error(log)
+		}
+		for range 100 {
+			recorded(t, s.cwd+"/rec/x.flv", "v", 1000)
+			time.Sleep(freeEvery)
+			synctest.Wait()
+		}
+		if n := strings.Count(s.log(), "less room than dvr_min_free"); n != 2 { // in a bit more than a quarter of an hour
+			t.Errorf("%d times", n)
 		}
 	})
 }

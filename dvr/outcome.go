@@ -185,9 +185,14 @@ func (r *recording) disk(call func() error) {
 	if !r.file.grown() {
 		return
 	}
-	if r.file.unsaid && len(r.file.buf) == 0 {
-		r.file.unsaid = false
-		r.file.log.Info("recording goes on", "path", r.pathOfFile())
+	if len(r.file.buf) == 0 && !r.joins {
+		switch {
+		case r.file.unsaid:
+			r.file.log.Info("recording goes on", "path", r.pathOfFile())
+		case !r.said && r.trouble.errors == 0:
+			r.file.log.Info("recording begins", "path", r.pathOfFile())
+		}
+		r.said, r.file.unsaid = true, false
 	}
 	if r.trouble.errors > 0 {
 		r.file.log.Info("recording again", "path", r.pathOfFile(), "errors", r.trouble.errors, "lost", r.trouble.frames)

@@ -53,7 +53,7 @@ func applies(d conf.DVR, app, stream string) bool {
 // Either cuts in front of the next keyframe, so that the keyframe begins the new
 // file; in front of any frame when this publish has no picture in it; and, because a
 // stream without keyframes must not grow its file for ever, in front of any
-// frame when the file has twice its length.
+// frame when the file is too long by as much again, and by maxHold.
 type plan struct {
 	settings conf.DVR
 	joined   bool // the file has been continued by a second publish
@@ -167,7 +167,7 @@ func (p *plan) cuts(f live.Frame, age int64) bool {
 	case start:
 		return p.change != "" || long && age >= length
 	case long:
-		return age >= 2*length
+		return age >= length+max(length, maxHold)
 	}
 	return false
 }

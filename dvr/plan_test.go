@@ -180,16 +180,65 @@ func TestDV15(t *testing.T) {
 	}
 }
 
-// TestNoKeyframeAtAll: a stream that never has one is recorded after a while.
-func TestNoKeyframeAtAll(t *testing.T) {
+// TestSparseKeyframes: a segment waits half a minute for its keyframe, however short it
+// is to be.
+func TestSparseKeyframes(t *testing.T) {
 	tags := []flv.Tag{videoHeader}
-	for at := uint32(0); at <= 32_000; at += 1000 {
-		tags = append(tags, inter(at))
+	for at := uint32(0); at < 60_000; at += 1000 {
+		tag := inter(at)
+		if at%20_000 == 0 {
+			tag = key(at)
+		}
+		tags = append(tags, tag)
 	}
-	files := pieces(t, tags)
-	if got := times(files); got != "h0 p0 p1000 p2000" {
-		t.Errorf("%s", got)
+	for _, p := range pieces(t, tags, segments(3)) {
+		if got := times([]parsed{p}); !strings.HasPrefix(got, "h0 k0 p1000") || p.duration != 20 {
+			t.Errorf("%v s: %s", p.duration, got)
+		}
 	}
+}
+
+// TestNoKeyframeAtAll: a stream that never has one is recorded after a while, and the
+// log says what is not; so does it of segments that begin without one.
+func TestNoKeyframeAtAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].[timestamp].flv", segments(3))
+		f := s.start("x")
+		f.send(videoHeader)
+		for at := uint32(0); at < 200_000; at += 1000 {
+			f.send(inter(at))
+			time.Sleep(time.Second)
+		}
+		f.unpublish()
+		var got []string
+		for _, ev := range s.events() {
+			got = append(got, fmt.Sprint(s.read(ev).duration))
+		}
+		if want := "33 33 33 33 33 5"; strings.Join(got, " ") != want {
+			t.Errorf("lengths %s, want %s", got, want)
+		}
+		for line, want := range map[string]int{
+			`msg="recording begins"`: 1, `msg="pictures before the first keyframe are not recorded" client=1 vhost=v app=live stream=x ip=127.0.0.1 pictures=30`: 1,
+			`msg="segments begin without a keyframe, for none comes"`: 1,
+		} {
+			if n := strings.Count(s.log(), line); n != want {
+				t.Errorf("%s: %d times\n%s", line, n, s.log())
+			}
+		}
+	})
+}
+
+// TestNoPicture: of pictures that wait for a keyframe to the end the log says so.
+func TestNoPicture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		f := s.start("x")
+		f.send(videoHeader, audioHeader, inter(0), audio(0), inter(40), audio(23))
+		f.unpublish()
+		if got := times([]parsed{s.read(s.only())}); got != "h0 h0 a0 a23" || !strings.Contains(s.log(), "pictures=2") {
+			t.Errorf("%s\n%s", got, s.log())
+		}
+	})
 }
 
 func TestApply(t *testing.T) {
@@ -216,11 +265,11 @@ func TestCutWhileHeldBack(t *testing.T) {
 		keyframe uint32 // the only one
 		want     string // which files have pictures, the first of each
 	}{
-		{22_020, "- k10020 p1020"},
+		{22_020, "- k10020 p3020"},
 		{99_020, "- - p9020"}, // 30 s behind the first picture
 	} {
 		tags := []flv.Tag{videoHeader, audioHeader}
-		for at := uint32(0); at < 40_000; at += 200 {
+		for at := uint32(0); at < 60_000; at += 200 {
 			tags = append(tags, audio(at))
 			switch {
 			case at+20 == c.keyframe:

@@ -49,7 +49,7 @@ const (
 	closingPoll = 20 * time.Millisecond  // and no longer than this once Close was called
 	retryAfter  = 10 * time.Second       // between tries of a new file
 	closeGrace  = time.Second            // of the time for Close, to complete files of publishes that still run; and for chores
-	maxHold     = 30_000                 // ms of pictures that are held back for a keyframe
+	maxHold     = 30_000                 // ms that are waited for a keyframe, to begin with a picture or to cut
 	maxLead     = 1000                   // ms that sound may come behind its picture at a cut and keep its time
 )
 

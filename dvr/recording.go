@@ -46,6 +46,9 @@ type recording struct {
 	waitKey   bool   // video is held back
 	waitsFor  string // because of this
 	shown     bool   // the publish has had its first keyframe: what is held back is lost
+	early     int    // pictures that came before it and are in no file
+	said      bool   // that this publish is recorded
+	forced    bool   // and that its segments begin without a keyframe
 	held      bool   // a picture was, and the first at this time
 	heldSince uint32
 	unsaid    [2]bool // by media type: the file lacks the newest headers
@@ -197,12 +200,17 @@ func (r *recording) take(f live.Frame) {
 	if frame && f.Type == flv.TypeVideo && r.heldBack(f, at) {
 		if r.shown {
 			r.missHeld()
+		} else {
+			r.early++
 		}
 		return
 	}
-	r.shown = r.shown || frame && f.Type == flv.TypeVideo
+	if frame && f.Type == flv.TypeVideo {
+		r.shown = true
+		r.sayEarly()
+	}
 	if r.file != nil && frame && r.plan.cuts(f, r.clock.elapsedAt(at)) {
-		r.cut(f.Type, at)
+		r.cut(f, at)
 	}
 	if r.file == nil {
 		if !frame {
@@ -262,17 +270,29 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 	return int32(at-r.heldSince) < maxHold
 }
 
+// sayEarly is the line of pictures that had no keyframe in front of them.
+func (r *recording) sayEarly() {
+	if r.early > 0 {
+		r.log.Warn("pictures before the first keyframe are not recorded", "pictures", r.early, "hint", "dvr_wait_keyframe off records them")
+		r.early = 0
+	}
+}
+
 // cut ends the file in front of a frame that begins the next one. Sound that
 // belongs to the time before a picture and comes behind it is to keep its time, so
 // the next file begins where the sound goes on, if this publish has any.
-func (r *recording) cut(typ uint8, at uint32) {
+func (r *recording) cut(first live.Frame, at uint32) {
 	f, waits, why := r.file, r.waitKey, r.waitsFor
+	if !r.forced && r.plan.pictures && first.Info&flv.Keyframe == 0 {
+		r.forced = true
+		r.log.Warn("segments begin without a keyframe, for none comes", "path", r.pathOfFile(), "waited", maxHold*time.Millisecond)
+	}
 	r.anew, f.cut = r.plan.change != "", r.plan.change
 	r.end()
 	r.waitKey, r.waitsFor = waits, why // a cut skips nothing
 	r.lead = 0
 	sound, ok := f.sum.Next(flv.TypeAudio)
-	if lead := r.clock.elapsedAt(at) - sound; ok && typ == flv.TypeVideo && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
+	if lead := r.clock.elapsedAt(at) - sound; ok && first.Type == flv.TypeVideo && r.plan.came[flv.TypeAudio&1] && r.turn.settings.TimeJitter != conf.JitterOff {
 		r.lead = max(0, min(lead, maxLead))
 	}
 }

@@ -175,7 +175,7 @@ func TestAppendNoSpace(t *testing.T) {
 		if got := len(s.read(ev[0]).tags) - 1; got+lostIn(ev[0].Error)+lostIn(ev[1].Error) != fatFrames {
 			t.Errorf("%d frames, %q, %q", got, ev[0].Error, ev[1].Error)
 		}
-		if n := strings.Count(s.log(), "\n"); n != 3 { // the error, recorded, and what no file has
+		if n := strings.Count(s.log(), "\n"); n != 4 { // begins, the error, recorded, and what no file has
 			t.Errorf("%d lines\n%s", n, s.log())
 		}
 		s.wantFiles("x.flv")

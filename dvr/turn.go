@@ -75,6 +75,7 @@ func (r *recording) run(t turn) {
 	for more := true; more; t, more = r.follow() {
 		r.begin(t)
 		r.read()
+		r.sayEarly()
 		r.source.Close()
 	}
 }
@@ -103,7 +104,7 @@ func (r *recording) begin(t turn) {
 	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
 	r.line = live.NewTimeline(timeMode(t.settings.TimeJitter), start)
 	r.lineAt, r.streamAt = start, 0
-	r.waitKey, r.shown = t.settings.WaitKeyframe, false
+	r.waitKey, r.shown, r.early, r.said, r.forced = t.settings.WaitKeyframe, false, 0, false, false
 }
 
 // sameFiles says whether two settings make the same of a stream. Others say what is
