@@ -88,6 +88,7 @@ stress: tools build bench
 		done; \
 	done
 	go test -race -shuffle=on -count=10 ./rtmp/... ./hook/... ./dvr/...
+	DVR_SEEDS=20000 DVR_SEED=1000 go test -count=1 -timeout 20m -run 'TestAnyPublish' ./dvr
 	DVR_SWEEP=50 go test -count=1 -timeout 40m -run 'TestDV07' ./dvr
 	DVR_KILLS=300 go test -count=1 -timeout 60m -run 'TestDV11$$' -v ./bench/e2e
 	DVR_LEFTOVERS=10000 DVR_FREEZE=30 DVR_CUTS=100 go test -count=1 -timeout 40m -run 'TestDV(09|09Write|12|19)$$' -v ./bench/e2e

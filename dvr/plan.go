@@ -107,17 +107,23 @@ func mediaOf(res *flv.Resumed) media {
 
 // differ says whether the publish has other codecs than a file, or a kind of media that
 // the file has none of: it has sent it, or else its metadata tells of it, which comes
-// before the first sound. Encoders that never have any sound may tell of one each time.
+// before the first sound. Encoders that never have any sound may tell of one each time,
+// and others tell of another codec than they send.
 func (r *recording) differ(from media) bool {
 	told := flv.ToldCodecs(r.prologue.metadata)
 	for i, sent := range r.plan.codecs {
-		codec := cmp.Or(sent, told[i])
+		has := from.codecs[i]
 		switch {
 		case from.lacks[i]:
-			if sent != 0 || r.plan.came[i] || codec != 0 && from.told[i] == 0 {
+			if sent != 0 || r.plan.came[i] || told[i] != 0 && from.told[i] == 0 {
 				return true
 			}
-		case codec != 0 && from.codecs[i] != 0 && codec != from.codecs[i]:
+		case has == 0:
+		case sent != 0:
+			if sent != has {
+				return true
+			}
+		case told[i] != 0 && told[i] != has && told[i] != from.told[i]:
 			return true
 		}
 	}

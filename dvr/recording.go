@@ -216,7 +216,9 @@ func (r *recording) take(f live.Frame) {
 		if !frame {
 			return // headers are written when there is a frame to go with them
 		}
-		if at = r.bridge.begin(f.Type, at, r.turn.settings.TimeJitter == conf.JitterOff); !r.open(at) {
+		begins := r.bridge.begin(f.Type, at, r.turn.settings.TimeJitter == conf.JitterOff)
+		r.heldSince += begins - at
+		if at = begins; !r.open(at) {
 			return
 		}
 	}

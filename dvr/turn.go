@@ -104,7 +104,8 @@ func (r *recording) begin(t turn) {
 	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
 	r.line = live.NewTimeline(timeMode(t.settings.TimeJitter), start)
 	r.lineAt, r.streamAt = start, 0
-	r.waitKey, r.shown, r.early, r.said, r.forced = t.settings.WaitKeyframe, false, 0, false, false
+	r.waitKey, r.held, r.shown = t.settings.WaitKeyframe, false, false
+	r.early, r.said, r.forced = 0, false, false
 }
 
 // sameFiles says whether two settings make the same of a stream. Others say what is

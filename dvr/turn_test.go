@@ -114,6 +114,69 @@ func TestReconnectGraceOff(t *testing.T) {
 	}
 }
 
+// TestHeldOfItsPublish: pictures wait for a keyframe of their own publish, and their time
+// for that does not depend on what its clock, or the file's, was before.
+func TestHeldOfItsPublish(t *testing.T) {
+	for _, c := range []struct {
+		plan          string
+		first, second []flv.Tag
+		want          string
+	}{
+		{"session", []flv.Tag{audioHeader, audio(0), audio(23)},
+			[]flv.Tag{audioHeader, videoHeader, inter(46_000), audio(46_000), inter(46_040), key(46_120), inter(46_160)}, "h0 a0 a23 | h0 h0 a0 k120 p160"},
+		{planAppend, []flv.Tag{videoHeader, inter(3_600_000), inter(3_600_040)},
+			[]flv.Tag{videoHeader, inter(0), inter(29_960), inter(30_000), inter(30_040)}, "h0 p0 p40"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan, d.ReconnectGrace, d.TimeJitter = c.plan, 10*time.Second, conf.JitterZero })
+			first, second := s.start("x"), s.start("x")
+			first.send(c.first...)
+			first.end()
+			second.send(c.second...)
+			second.unpublish()
+			time.Sleep(10*time.Second + flushAfter) // of the bubble
+			synctest.Wait()
+			var files []parsed
+			for _, ev := range s.events() {
+				files = append(files, s.read(ev))
+			}
+			if got := times(files); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestToldOtherwise: encoders that tell of another codec than they send continue their
+// files, as long as they tell of the same.
+func TestToldOtherwise(t *testing.T) {
+	told := func(codec float64) flv.Tag { return metadata(amf0.Property{Key: "audiocodecid", Value: codec}) }
+	sound := flv.Tag{Type: flv.TypeAudio, Data: []byte{0x52, 1}} // Nellymoser of 8 kHz, of which ffmpeg tells as 6
+	for name, c := range map[string]struct {
+		second []flv.Tag
+		want   string
+	}{
+		"the same":        {[]flv.Tag{told(6), sound}, "0 40"},
+		"another is told": {[]flv.Tag{told(10), sound}, "0 | 0"},
+		"another is sent": {[]flv.Tag{told(6), {Type: flv.TypeAudio, Data: []byte{0x2f, 1}}}, "0 | m0"},
+		"none is told":    {[]flv.Tag{sound}, "0 40"},
+	} {
+		for _, plan := range []string{"session", planAppend} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, "[stream].flv", graceOf(10*time.Second), func(d *conf.DVR) { d.Plan = plan })
+				s.publishEach([]flv.Tag{told(6), sound}, c.second)
+				var files []parsed
+				for _, ev := range s.events() {
+					files = append(files, s.read(ev))
+				}
+				if got := times(files); got != c.want {
+					t.Errorf("%s, %s: %s, want %s", name, plan, got, c.want)
+				}
+			})
+		}
+	}
+}
+
 // TestReconnectGraceHeaders: files that begin in a publish have what it has sent,
 // and nothing of the one before.
 func TestReconnectGraceHeaders(t *testing.T) {
