@@ -147,7 +147,7 @@ func (a *anyRun) publish(f *feed) {
 			a.frame(f, flv.TypeAudio, base+soundAt, true, true)
 			soundAt += 23
 		}
-		if back := a.between(2000, 20_000); a.oneOf(400) && back < base {
+		if back := a.between(1001, 20_000); a.oneOf(400) && back < base {
 			base -= back
 			a.tell(", back by %d at %d", back, at)
 		}

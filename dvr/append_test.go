@@ -51,6 +51,32 @@ func TestAppend(t *testing.T) {
 	})
 }
 
+// TestAppendOneFrame: a single frame that is added lasts as long as those of its kind before
+// it, so that the file is as long as its metadata says.
+func TestAppendOneFrame(t *testing.T) {
+	for name, c := range map[string]struct {
+		first []flv.Tag
+		want  float64
+	}{
+		"sound and pictures": {[]flv.Tag{videoHeader, key(0), audio(0), audio(23), key(100), inter(200), audio(46), audio(69)}, 0.531},
+		"a pause at the end": {[]flv.Tag{videoHeader, key(0), audio(0), audio(23), key(100), inter(200), audio(5000)}, 5.023},
+		"one sound":          {[]flv.Tag{videoHeader, key(0), audio(200), key(100), inter(200)}, 0.3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+			s.publishEach(c.first, []flv.Tag{audio(7000)})
+			f, err := os.Open(s.cwd + "/x.flv")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if rep, err := flv.Scan(f); err != nil || !rep.Whole() || s.read(s.events()[1]).duration != c.want {
+				t.Errorf("%s: %v, %v: %v", name, rep.Flaw(), err, s.read(s.events()[1]).duration)
+			}
+		})
+	}
+}
+
 // TestAppendOff: where the times are the stream's own, a publish continues the file as
 // far as its times do.
 func TestAppendOff(t *testing.T) {

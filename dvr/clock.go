@@ -1,16 +1,18 @@
 package dvr
 
-// A clock makes a file begin at 0. Times before that are 0, and the 32 bits of
-// the stream's time may wrap.
+// A clock makes a file begin at 0. Times before that are 0, those of a publish that
+// continues the file are not before its end, and the 32 bits of the stream's time may
+// wrap.
 type clock struct {
 	last    uint32
 	elapsed int64
+	least   int64
 }
 
 func (c *clock) at(t uint32) uint32 {
 	c.elapsed = c.elapsedAt(t)
 	c.last = t
-	return uint32(max(0, c.elapsed))
+	return uint32(max(c.least, c.elapsed))
 }
 
 // elapsedAt is the time of the file at a time of the stream, milliseconds.

@@ -119,6 +119,7 @@ func (r *recording) open(at uint32) bool {
 	r.lead = 0
 	if f.continued > 0 { // it goes on where it ended, and has its headers
 		r.clock.elapsed = f.sum.End()
+		r.clock.least = r.clock.elapsed
 		r.plan.join(mediaOf(res))
 		r.prologue.inherit(res.Headers)
 		return true

@@ -90,6 +90,7 @@ func (r *recording) begin(t turn) {
 	start := uint32(0)
 	if r.file != nil {
 		start = r.line.Newest() + rejoinStep
+		r.clock.least = r.clock.elapsed
 		r.plan.join(newMedia(r.plan.newest(), &r.file.sum, r.prologue.metadata))
 		r.plan.codecs = [2]uint32{}
 		r.prologue.former()

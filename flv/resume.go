@@ -86,8 +86,8 @@ func Resume(f io.ReaderAt, size int64) (*Resumed, error) {
 		t.Data = append([]byte(nil), t.Data...)
 		res.Headers = append(res.Headers, t)
 	}
-	res.newest(f, size)
 	res.resume(values)
+	res.newest(f, size)
 	if n := len(res.index); n >= minIndex && 2*n > res.Metadata.Room() { // it may have been thinned
 		res.every = meanStep(res.index)
 	}
@@ -131,22 +131,38 @@ func atMost(array any, n int) amf0.StrictArray {
 }
 
 // newest looks for the codecs at the end of a file, which may not be those of its
-// beginning. These count for a media type that is not there.
+// beginning, and for how long its last frames are. The beginning counts for a media
+// type that is not there.
 func (r *Resumed) newest(f io.ReaderAt, size int64) {
-	missing := [2]bool{TypeAudio & 1: r.Audio, TypeVideo & 1: r.Video}
+	unknown := [2]bool{TypeAudio & 1: r.Audio, TypeVideo & 1: r.Video} // codecs
+	endless, ends := unknown, [2]track{}
 	for range maxTail {
 		t, at, ok := tagBefore(f, size)
-		if !ok || missing == [2]bool{} {
-			return
+		if !ok || unknown == [2]bool{} && endless == [2]bool{} {
+			break
 		}
-		codec := Codec(t.Type, t.Data)
-		if i := t.Type & 1; t.Type != TypeScript && missing[i] && codec != 0 && Track(t.Type, t.Data) == 0 {
-			if missing[i] = false; r.Codecs[i] != 0 && r.Codecs[i] != codec {
+		size = at
+		if t.Type == TypeScript {
+			continue
+		}
+		i := t.Type & 1
+		if codec := Codec(t.Type, t.Data); unknown[i] && codec != 0 && Track(t.Type, t.Data) == 0 {
+			if unknown[i] = false; r.Codecs[i] != 0 && r.Codecs[i] != codec {
 				codec = SeveralCodecs
 			}
 			r.Codecs[i] = codec
 		}
-		size = at
+		if endless[i] && Sniff(t.Type, t.Data)&(AudioFrame|VideoFrame) != 0 {
+			k, at := &ends[i], r.Last+int64(int32(t.Timestamp-uint32(r.Last)))
+			endless[i] = !k.seen
+			if step := k.last - at; k.seen && 0 < step && step <= LongestStep {
+				k.step, k.length = step, step
+				r.tracks[i] = *k
+			}
+			if !k.seen {
+				*k = track{seen: true, last: at, latest: at}
+			}
+		}
 	}
 }
 

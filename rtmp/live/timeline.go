@@ -20,7 +20,8 @@ const (
 const (
 	maxStepBack    = 1000
 	maxStepForward = 10000
-	firstStep      = 40 // stands for the last normal step where none is known
+	firstStep      = 40              // stands for the last normal step where none is known
+	together       = maxStepBack / 2 // sound and picture of one clock are hardly further apart
 )
 
 // Timeline turns a publisher's times into the stream's: it begins at start
@@ -37,9 +38,10 @@ type Timeline struct {
 }
 
 type track struct {
-	seen bool
-	last int64 // on the line, before the base too
-	step int64 // last normal step
+	seen  bool
+	last  int64 // on the line, before the base too
+	step  int64 // last normal step
+	ahead bool  // may be: what comes from before a jump of the other type is moved with it
 }
 
 // NewTimeline returns a time line that begins at start.
@@ -93,7 +95,8 @@ func (t *Timeline) Next(typ uint8, raw uint32, info flv.Info) uint32 {
 // the other type's next frame is already right. A media type that comes back
 // after a long pause has not jumped: it leads nowhere that the other, which
 // went on, has not been (a muted microphone, slides with a new picture now and
-// then; ffmpeg sends the sound far ahead of such slides).
+// then; ffmpeg sends the sound far ahead of such slides). Nor has one that comes
+// back to the other from where that one's jump had put its late frames.
 func (t *Timeline) correct(k, other *track, line int64) int64 {
 	if !k.seen {
 		k.step = firstStep
@@ -104,13 +107,17 @@ func (t *Timeline) correct(k, other *track, line int64) int64 {
 		if step > 0 {
 			k.step = step
 		}
+		if d := line - other.last; other.seen && -together < d && d < together {
+			k.ahead = false
+		}
 		return line
 	case step > 0 && line <= t.newest+maxStepForward,
-		other.seen && normal(line-other.last):
+		other.seen && (step > 0 || k.ahead) && normal(line-other.last):
 		return line
 	}
 	fixed := k.last + k.step
 	t.offset += uint32(fixed - line)
+	other.ahead = true
 	return fixed
 }
 
