@@ -38,7 +38,7 @@ func TestPicturesBesideSound(t *testing.T) {
 	answers := make(chan struct{})
 	for name, c := range map[string]row{
 		"removed":  {remove, nothing, errMoved.Error()},
-		"folder":   {away, nothing, "no such file or directory"},
+		"folder":   {away, nothing, errMoved.Error()},
 		"no place": {func(t *testing.T, s *site) { away(t, s); write(t, s.cwd+"/rec", "no folder") }, func(_ *testing.T, s *site) { os.Remove(s.cwd + "/rec") }, "not a directory"},
 		"slow disk": {func(_ *testing.T, s *site) {
 			answers = make(chan struct{}) // of the bubble

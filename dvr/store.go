@@ -18,7 +18,7 @@ const (
 
 var (
 	errNoName = errors.New("no free name")
-	errMoved  = errors.New("the file was removed or moved while it was recorded")
+	errMoved  = errors.New("the file, or its directory, was removed, moved or unmounted while it was recorded")
 	errGone   = errors.New("the file was removed or moved before it was complete")
 	errLocked = errors.New("somebody else writes the file")
 
@@ -222,13 +222,13 @@ func unlock(f *os.File) { unix.Flock(int(f.Fd()), unix.LOCK_UN) }
 // present says whether the claim's file is still f: an operator may have removed
 // or moved it, or a directory above.
 func (c claim) present(f *os.File) error {
-	return c.within(func(root *os.Root) error { return c.presentIn(root, f) })
+	return c.growing(func(root *os.Root) error { return c.presentIn(root, f) })
 }
 
 // anchor makes the way to the file durable: what is in a file is of no use when a
 // power cut takes its name.
 func (c claim) anchor() error {
-	return c.within(func(root *os.Root) error {
+	return c.growing(func(root *os.Root) error {
 		for folder := path.Dir(c.name()); ; folder = path.Dir(folder) {
 			f, err := root.Open(folder)
 			if err == nil {
@@ -243,7 +243,7 @@ func (c claim) anchor() error {
 
 // settle makes the names in the claim's folder durable.
 func (c claim) settle() error {
-	return c.within(func(root *os.Root) error {
+	return c.growing(func(root *os.Root) error {
 		folder, err := root.Open(path.Dir(c.name()))
 		if err != nil {
 			return err
@@ -262,6 +262,19 @@ func (c claim) within(call func(root *os.Root) error) error {
 		defer root.Close()
 		return call(root)
 	})
+}
+
+// growing is within for the file as it is recorded: what is not there was, and has gone.
+func (c claim) growing(call func(root *os.Root) error) error {
+	err := c.within(call)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.moved()
+	}
+	return err
+}
+
+func (c claim) moved() error {
+	return &fs.PathError{Op: "record", Path: c.path() + tmp, Err: errMoved}
 }
 
 // renamable says why files in the claim's folder cannot get other names, if that
@@ -298,7 +311,7 @@ func (c claim) at(root *os.Root, name string, f *os.File) error {
 // published gets its rights before. An existing file is never replaced, whoever made
 // it and whenever: the next number is taken instead.
 func (c claim) publish(f *os.File, clean bool) (to place, err error) {
-	err = c.within(func(root *os.Root) error {
+	err = c.growing(func(root *os.Root) error {
 		to, err = c.publishIn(root, f, clean)
 		return err
 	})
@@ -413,7 +426,7 @@ func (c claim) gone(number uint64) (gone bool) {
 
 // remove takes the claim's file away.
 func (c claim) remove(f *os.File) error {
-	return c.within(func(root *os.Root) error {
+	return c.growing(func(root *os.Root) error {
 		if err := c.presentIn(root, f); err != nil {
 			return err
 		}

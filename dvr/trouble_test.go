@@ -61,9 +61,10 @@ func TestOpenFails(t *testing.T) {
 // the next sync and told of, and the recording goes on in a new one.
 func TestDV23(t *testing.T) {
 	for name, take := range map[string]func(dir string) error{
-		"file":    func(dir string) error { return os.Remove(dir + "/sub/x.flv.tmp") },
-		"removed": os.RemoveAll,
-		"renamed": func(dir string) error { return os.Rename(dir, dir+".away") },
+		"file":      func(dir string) error { return os.Remove(dir + "/sub/x.flv.tmp") },
+		"removed":   os.RemoveAll,
+		"renamed":   func(dir string) error { return os.Rename(dir, dir+".away") },
+		"unmounted": func(dir string) error { return os.Rename(dir+"/sub", dir+".away") }, // what was below it
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "root/sub/[stream].flv")
@@ -77,7 +78,7 @@ func TestDV23(t *testing.T) {
 			f.send(inter(40))
 			time.Sleep(testSync)
 			synctest.Wait()
-			if n := strings.Count(s.log(), "level=ERROR"); n != 1 || !strings.Contains(s.log(), "root/sub/x.flv.tmp") || !strings.Contains(s.log(), `retry="with the next keyframe or sound, then every 10s"`) {
+			if n := strings.Count(s.log(), "level=ERROR"); n != 1 || logged(s.log(), "recording failed", "error") != "record root/sub/x.flv.tmp: "+errMoved.Error() || !strings.Contains(s.log(), "srs dvr repair FILE") || !strings.Contains(s.log(), `retry="with the next keyframe or sound, then every 10s"`) {
 				t.Errorf("%s: log\n%s", name, s.log())
 			}
 			f.send(key(80))
@@ -88,7 +89,7 @@ func TestDV23(t *testing.T) {
 			}
 			f.send(key(120), inter(160))
 			f.unpublish()
-			if ev := s.only(); !strings.HasPrefix(ev.Error, "before it: ") || lostIn(ev.Error) != 2 {
+			if ev := s.only(); !strings.HasPrefix(ev.Error, "before it: "+errMoved.Error()) || lostIn(ev.Error) != 2 {
 				t.Errorf("%s: error %q", name, ev.Error)
 			}
 			wantTags(t, s.read(s.only()).tags, videoHeader, at(key(80), 0), at(key(120), 40), at(inter(160), 80))
@@ -113,9 +114,9 @@ func TestRemovedAtTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.unpublish()
-		s.wantLost("root/x.flv", "no such file or directory: 1 frames lost")
+		s.wantLost("root/x.flv", errMoved.Error()+": 1 frames lost")
 		if strings.Count(s.log(), "level=ERROR") != 2 || !strings.Contains(s.log(), `retry="with the next publish"`) ||
-			!strings.Contains(s.log(), `"frames are in no recording" client=1 vhost=v app=live stream=x ip=127.0.0.1 path=root/x.flv frames=1 since="`+begun+`" error="no such file or directory"`) {
+			!strings.Contains(s.log(), `"frames are in no recording" client=1 vhost=v app=live stream=x ip=127.0.0.1 path=root/x.flv frames=1 since="`+begun+`" error="`+errMoved.Error()+`"`) {
 			t.Error(s.log())
 		}
 	})
