@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -30,7 +31,8 @@ func TestDV16(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What would be media is a hole.
-	if _, err := f.os.Seek(large, io.SeekStart); err != nil {
+	_, err := f.os.Seek(large, io.SeekStart)
+	if err = errors.Join(err, f.os.Truncate(large)); err != nil {
 		t.Fatal(err)
 	}
 	f.size = large

@@ -49,6 +49,7 @@ type file struct {
 	public    bool   // others may read it as it grows: it is another user's
 	continued int    // 0, or the Frames of sum when it was reopened
 	from      int64  // then: the time at which it goes on, milliseconds
+	began     int64  // likewise: its size
 	unsaid    bool   // that it goes on
 	cut       string // why it ends, where that is not the end of its publish
 
@@ -141,7 +142,7 @@ func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who f
 	}
 	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true}
 	f.metadata.Body = nil
-	f.from = f.sum.End()
+	f.from, f.began = f.sum.End(), size
 	if who.Lost != "" {
 		who.Lost = f.start() + who.Lost
 	}
@@ -293,8 +294,11 @@ func (f *file) flush() error {
 	if len(f.buf) == 0 {
 		return nil
 	}
-	n, err := f.os.Write(f.buf)
-	f.written = time.Now()
+	n, err := 0, f.whole()
+	if err == nil {
+		n, err = f.os.Write(f.buf)
+		f.written = time.Now()
+	}
 	rest := f.buf[:n]
 	for {
 		t, behind, ok := flv.Split(rest)
@@ -337,6 +341,12 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	f.own.wait()
 	f.fail(f.own.err)
 	f.flush() // when that has failed before, nothing is left of it
+	if cut := f.whole(); isCut(cut) {
+		f.fail(cut)
+		if err := f.salvage(); err != nil {
+			return place{}, err
+		}
+	}
 	if f.sum.Frames == 0 {
 		return place{}, f.claim.remove(f.os)
 	}
@@ -388,7 +398,7 @@ const slowDisk = "slow disk"
 
 // start is where that lacks which was lost in front of what this recording has written.
 func (f *file) start() string {
-	if f.continued > 0 {
+	if f.from > 0 {
 		return fmt.Sprintf("at %.3f s: ", float64(f.from)/1000)
 	}
 	return before

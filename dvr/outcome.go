@@ -244,6 +244,8 @@ func hintFor(err error) string {
 		return "under systemd see ReadWritePaths="
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return "dvr_min_free and dvr_max_size remove old recordings in time"
+	case isCut(err):
+		return "what is being recorded cannot make room; remove complete recordings, dvr_min_free and dvr_max_size do so in time"
 	case errors.Is(err, errMoved):
 		return "srs dvr repair FILE completes a .tmp that was moved; once it is back in its place the server does, at the latest with its next start"
 	case strings.Contains(err.Error(), "path escapes from parent"): // os.Root has no error value for it

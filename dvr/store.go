@@ -89,7 +89,7 @@ func createOnce(dir string, want place) (claim, *os.File, error) {
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return c, nil, err
 		}
-		f, err := root.OpenFile(c.name()+tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, hidden)
+		f, err := root.OpenFile(c.name()+tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, hidden)
 		if errors.Is(err, fs.ErrExist) {
 			continue // another recording's, or left by a killed server
 		}
