@@ -38,8 +38,9 @@ type file struct {
 	os        *os.File
 	metadata  flv.FileMetadata // without its body
 	syncAfter time.Duration
-	crowd     *crowd            // nil: it is on its own
-	aside     func(call func()) // has a goroutine make a call to the disk
+	crowd     *crowd                 // nil: it is on its own
+	aside     func(call func())      // has a goroutine make a call to the disk
+	goes      func(naming bool) bool // of its recording
 
 	// Who has written into it last.
 	publisher live.Publisher
@@ -101,7 +102,7 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 		return nil, err
 	}
 	metadata.Body = nil
-	return &file{claim: c, os: o, metadata: metadata, syncAfter: syncAfter, size: int64(n)}, nil
+	return &file{claim: c, os: o, metadata: metadata, syncAfter: syncAfter, size: int64(n), goes: always}, nil
 }
 
 // continueFile opens the newest complete file that a stream has of a name to go on
@@ -140,7 +141,7 @@ func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who f
 		}
 		return nil, why, err
 	}
-	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true}
+	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true, goes: always}
 	f.metadata.Body = nil
 	f.from, f.began = f.sum.End(), size
 	if who.Lost != "" {
@@ -229,6 +230,11 @@ func (f *file) look(now time.Time) {
 // everything.
 func (f *file) progress(unsynced time.Time) {
 	f.unsynced, f.covered, f.waits = unsynced, true, time.Time{}
+}
+
+// idle says that a step has nothing to do.
+func (f *file) idle() bool {
+	return len(f.buf) == 0 && f.own.err == nil && !f.covered && f.unsynced.IsZero()
 }
 
 // step gives the buffer to the kernel, and has it brought to the disk when it is
@@ -341,6 +347,9 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	f.own.wait()
 	f.fail(f.own.err)
 	f.flush() // when that has failed before, nothing is left of it
+	if !f.goes(false) {
+		return place{}, errLeft
+	}
 	if cut := f.whole(); isCut(cut) {
 		f.fail(cut)
 		if err := f.salvage(); err != nil {
@@ -367,6 +376,9 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	f.fail(datasync(f.os))
 	if f.claim.made && !f.anchored {
 		f.fail(f.claim.anchor())
+	}
+	if !f.goes(true) { // it keeps its mark, or note
+		return place{}, errLeft
 	}
 	to, err := f.claim.finish(f.os, note != "", true, func() error {
 		return f.metadata.Complete(f.os, metadataAt, &f.sum, f.size, "")

@@ -104,6 +104,8 @@ func (r *recording) open(at uint32) bool {
 		}
 		return false
 	}
+	r.stands(f.claim.path())
+	f.goes = r.goes
 	f.crowd, f.aside = r.recorder.enterCrowd(f.os), func(call func()) { r.recorder.aside(dir, call) }
 	if why != "" && !r.refused {
 		r.refused = true
@@ -133,9 +135,11 @@ func (r *recording) open(at uint32) bool {
 }
 
 // want is where the next file is to be.
-func (r *recording) want() place {
-	p := r.turn.publisher
-	return expand(r.turn.settings.Path, subject{vhost: p.Vhost, app: p.App, stream: p.Stream, at: r.recorder.Now()})
+func (r *recording) want() place { return r.recorder.wanted(r.turn) }
+
+func (r *Recorder) wanted(t turn) place {
+	p := t.publisher
+	return expand(t.settings.Path, subject{vhost: p.Vhost, app: p.App, stream: p.Stream, at: r.Now()})
 }
 
 // miss counts frames that no file takes; they may have waited for one for a while.
@@ -178,6 +182,9 @@ func (r *recording) missHeld() {
 func (r *recording) disk(call func() error) {
 	var err error
 	r.recorder.write(r.file.claim.dir, func() { err = call() })
+	if err != nil && !r.goes(false) {
+		return
+	}
 	if err != nil {
 		r.failed(r.pathOfFile(), err, withNext)
 		r.end()
@@ -301,6 +308,10 @@ func (r *recording) end() {
 		}
 	}()
 	r.recorder.turnover(f.claim.dir, func() { to, err = f.complete(who, heard) })
+	if err == errLeft {
+		r.file = nil
+		return
+	}
 	if f.marked.name == "" {
 		r.recorder.disown(&its)
 	}
@@ -320,6 +331,7 @@ func (r *recording) end() {
 	r.trouble.frames += f.lost
 	path := r.pathOfFile()
 	r.file = nil
+	defer r.stands("")
 	r.skipTo(r.trouble.last)
 	unsaid := func(own int) { // of the file's own frames, and those that it would have told of
 		r.trouble.frames += own + f.skipped
@@ -361,7 +373,7 @@ func (r *recording) end() {
 // says so then.
 func (r *recording) unrecorded() {
 	lost := r.trouble.untold
-	if lost.frames == 0 {
+	if lost.frames == 0 || !r.goes(false) {
 		return
 	}
 	lost.path = cmp.Or(lost.path, r.want().path())

@@ -20,7 +20,8 @@
 // recording.go and plan.go, at which time in clock.go, what becomes of it in
 // outcome.go; file.go has the bytes, cut.go what somebody leaves of them, disk.go their way to the kernel, together.go
 // that to the disk, path.go the names, repair.go what becomes of files that a crash has left, lookout.go when
-// they are looked for, leftover.go how, mark.go what keeps an announcement from
+// they are looked for, leftover.go how, left.go
+// what is told of recordings that a disk keeps from their end, mark.go what keeps an announcement from
 // getting lost, origins.go where former configurations recorded to, and store.go is
 // the only place that touches the directories of recordings.
 package dvr
@@ -86,7 +87,7 @@ type Recorder struct {
 	disks    map[string]*disk      // by directory of a template
 	crowds   map[uint64]*crowd     // by device
 	byName   map[string]*recording // those that further publishes may enter, by turn.name
-	active   int                   // recordings that run
+	active   map[*recording]bool   // that run
 	marks    []pendingMark         // oldest first
 	owned    map[string]bool       // marks of this process
 	kept     map[[2]string]*kept   // what the janitor knows, by vhost and directory; each has one goroutine
@@ -108,7 +109,7 @@ func New(o Options) *Recorder {
 	}
 	r := &Recorder{
 		Options: o, origins: origins{file: o.Origins}, born: time.Now(), lag: live.NewLag(maxLag, maxLags), closing: make(chan struct{}),
-		disks: make(map[string]*disk), crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), owned: make(map[string]bool), kept: make(map[[2]string]*kept),
+		disks: make(map[string]*disk), crowds: make(map[uint64]*crowd), byName: make(map[string]*recording), active: make(map[*recording]bool), owned: make(map[string]bool), kept: make(map[[2]string]*kept),
 		chores: make(map[chore]*sign), lookouts: make(map[string]*lookout), promised: make(map[string]bool),
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
@@ -146,7 +147,7 @@ func (r *Recorder) record(p live.Publisher, open func() source) {
 	}
 	r.running.Add(1) // Close waits from here on
 	r.mu.Unlock()
-	t := turn{publisher: p, settings: settings, source: open()}
+	t := turn{publisher: p, settings: settings, source: open(), begun: time.Now()}
 	rec, fresh := r.enter(t)
 	if !fresh {
 		r.running.Done() // the recording it has entered counts itself
@@ -156,7 +157,7 @@ func (r *Recorder) record(p live.Publisher, open func() source) {
 		defer r.running.Done()
 		defer func() {
 			r.mu.Lock()
-			r.active--
+			delete(r.active, rec)
 			r.mu.Unlock()
 		}()
 		rec.run(t)
@@ -165,7 +166,7 @@ func (r *Recorder) record(p live.Publisher, open func() source) {
 
 // Close waits until every file is complete. Publishes should have ended before;
 // those that have not are cut off shortly before ctx ends. An error says that
-// files were left as ".tmp" because the disk did not answer in time.
+// files were left as ".tmp" because the disk did not answer in time; each is told of.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.closed {
@@ -200,9 +201,7 @@ func (r *Recorder) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return fmt.Errorf("dvr: %d recordings not completed: %w", r.active, ctx.Err())
+	return fmt.Errorf("dvr: %d recordings not completed, their disks did not answer in time: %w", r.giveUp(), ctx.Err())
 }
 
 // leaveChores waits a moment for what is done beside the recordings. What a disk

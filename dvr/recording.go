@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"srs/conf"
@@ -27,7 +28,11 @@ type recording struct {
 	arrived  chan struct{} // capacity 1: next has grown
 	phase    time.Duration // when it looks at its stream
 
-	next []turn // guarded by recorder.mu
+	// Guarded by recorder.mu.
+	next  []turn
+	stand stand
+
+	since atomic.Int64 // Unix ns: what came until then is in a file, or told of
 
 	// Owned by run, of the present turn.
 	turn   turn
@@ -100,8 +105,10 @@ func (r *recording) read() {
 			r.file.look(r.now)
 		}
 		more, ended := r.drain()
-		if r.file != nil {
+		r.drained(more, ended)
+		if r.file != nil && !r.file.idle() {
 			r.disk(func() error { return r.file.step(time.Now()) })
+			r.drained(more, ended)
 		}
 		if ended {
 			return

@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"log/slog"
 	"reflect"
 	"time"
 
@@ -13,6 +14,7 @@ type turn struct {
 	publisher live.Publisher
 	settings  conf.DVR
 	source    source
+	begun     time.Time
 }
 
 // maxTurns bounds the publishes of one name that wait for the one before.
@@ -46,8 +48,8 @@ func (r *Recorder) enter(t turn) (*recording, bool) {
 		}
 		return rec, false
 	}
-	rec := newRecording(r, name, r.active)
-	r.active++
+	rec := newRecording(r, name, len(r.active))
+	r.active[rec] = true
 	if name != "" && r.byName[name] == nil {
 		r.byName[name] = rec
 	}
@@ -102,11 +104,20 @@ func (r *recording) begin(t turn) {
 	r.joins, r.anew, r.refused = r.file != nil, false, false
 	r.turn, r.source, r.plan.settings = t, t.source, t.settings
 	r.plan.came, r.last = [2]bool{}, false
-	r.log = r.recorder.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
+	r.log = r.recorder.logOf(p)
+	if r.secure(t.begun.UnixNano()); r.file != nil {
+		r.stands(r.file.claim.path())
+	} else {
+		r.stands("")
+	}
 	r.line = live.NewTimeline(timeMode(t.settings.TimeJitter), start)
 	r.lineAt, r.streamAt = start, 0
 	r.waitKey, r.held, r.shown = t.settings.WaitKeyframe, false, false
 	r.early, r.said, r.forced = 0, false, false
+}
+
+func (r *Recorder) logOf(p live.Publisher) *slog.Logger {
+	return r.Log.With("client", p.ClientID, "vhost", p.Vhost, "app", p.App, "stream", p.Stream, "ip", p.IP)
 }
 
 // sameFiles says whether two settings make the same of a stream. Others say what is

@@ -42,7 +42,7 @@ func TestReconnectGrace(t *testing.T) {
 		if ev := s.events(); len(ev) != 2 || times([]parsed{s.read(ev[1])}) != "h0 k0 p40" || ev[1].ClientID != 4 {
 			t.Errorf("%+v", ev)
 		}
-		if len(s.byName) != 0 || s.active != 0 {
+		if len(s.byName) != 0 || len(s.active) != 0 {
 			t.Error("a recording stays for ever")
 		}
 		// Stopping does not wait for anybody.

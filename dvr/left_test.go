@@ -1,0 +1,147 @@
+package dvr
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"srs/conf"
+	"srs/rtmp/live"
+)
+
+// closeHung stops a site whose disk does not answer.
+func closeHung(t *testing.T, s *site) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err == nil || !strings.Contains(err.Error(), "recordings not completed, their disks did not answer") {
+		t.Errorf("Close: %v", err)
+	}
+	synctest.Wait()
+}
+
+// TestLeft: what a disk that hangs keeps from its file when the server stops is told
+// of, once, with the recording's name and since when; the rest the next start
+// completes. Nothing more is told should the disk answer a moment later, whatever
+// the recording was about.
+func TestLeft(t *testing.T) {
+	session := func(*conf.DVR) {}
+	for name, c := range map[string]struct {
+		change func(*conf.DVR)
+		play   func(f *feed) // while the disk hangs
+		lost   int           // events of that
+		files  []int         // that the next start completes: frames in each
+	}{
+		"grows":  {session, func(f *feed) { f.send(inter(1000)); f.end() }, 1, []int{4}},
+		"stays":  {session, func(f *feed) { f.send(inter(1000)) }, 1, []int{4}},
+		"ends":   {session, func(f *feed) { f.end() }, 0, []int{3}},
+		"cuts":   {segments(1), func(f *feed) { f.send(key(1000), inter(1040)); f.end() }, 1, []int{3, 2}},
+		"waits":  {graceOf(time.Hour), func(f *feed) { f.end() }, 0, []int{3}},
+		"paused": {session, func(f *feed) { time.Sleep(time.Minute); f.end() }, 0, []int{3}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "rec/[app]/[stream].flv", c.change)
+			f := s.start("x")
+			f.send(videoHeader, key(0), inter(40), inter(80))
+			time.Sleep(3 * testSync) // of the bubble: all of it is on the disk
+			synctest.Wait()
+			since := time.Now()
+			answers := s.hang(s.cwd + "/rec")
+			c.play(f)
+			time.Sleep(7 * time.Second)
+			closeHung(t, s)
+			told := s.events()
+			if len(told) != c.lost {
+				t.Errorf("%s: %+v\n%s", name, told, s.log())
+			}
+			for _, ev := range told {
+				at := logged(s.log(), "recording not completed", "lost_since")
+				when, err := time.ParseInLocation(time.DateTime, at, time.Local)
+				if ev.Size != 0 || ev.ClientID != 1 || ev.File != "rec/live/x.flv" || !strings.Contains(ev.Error, "what came since "+at+" is lost") ||
+					err != nil || since.Sub(when) > 2*time.Second || when.After(since) {
+					t.Errorf("%s: %+v, want one since %v, %v", name, ev, since, err)
+				}
+			}
+			if logged(s.log(), "recording not completed", "path") != "rec/live/x.flv.tmp" || !strings.Contains(s.log(), "stream=x") {
+				t.Errorf("%s: %s", name, s.log())
+			}
+			close(answers)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got := len(s.events()); got != c.lost {
+				t.Errorf("%s: told when the disk answers, too: %+v", name, s.events())
+			}
+			n := again(t, s.cwd)
+			n.run()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			told = n.events()
+			if len(told) != len(c.files) {
+				t.Fatalf("%s: %+v", name, told)
+			}
+			for i, frames := range c.files {
+				if ev := told[i]; !ev.Recovered || ev.Error != "" || n.read(ev).frames() != frames {
+					t.Errorf("%s: %+v, want %d frames", name, ev, frames)
+				}
+			}
+		})
+	}
+}
+
+// TestLeftMany: each publish is told of, also those that wait for the one before to be
+// recorded; of very many the log has some, and how many more there are.
+func TestLeftMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[stream].flv", appending)
+		answers := s.hang(s.cwd + "/rec")
+		const streams, waiting = maxLeftLines, 3
+		for i := range streams {
+			s.start(fmt.Sprint("s", i)).send(key(0))
+		}
+		for range waiting {
+			f := s.start("s0")
+			f.send(key(0))
+			f.end()
+		}
+		closeHung(t, s)
+		clients := map[uint64]bool{}
+		for _, ev := range s.events() {
+			if clients[ev.ClientID] = true; ev.Size != 0 || !strings.Contains(ev.Error, "when the server stopped") {
+				t.Errorf("%+v", ev)
+			}
+		}
+		if len(clients) != streams+waiting || len(s.events()) != len(clients) || strings.Count(s.log(), "recording not completed") != maxLeftLines ||
+			!strings.Contains(s.log(), fmt.Sprint(`their disks do not answer" recordings=`, waiting)) {
+			t.Errorf("%d clients, %d events\n%s", len(clients), len(s.events()), s.log())
+		}
+		close(answers)
+		time.Sleep(time.Minute) // of the bubble
+		synctest.Wait()
+		if n := len(s.events()); n != len(clients) {
+			t.Errorf("%d events when the disk answers", n)
+		}
+	})
+}
+
+// TestLeftWhileNamed: a file that has everything and is on its way to its name is told
+// of with its name, by this server or the next, and not as lost, too.
+func TestLeftWhileNamed(t *testing.T) {
+	s := newSite(t, "[stream].flv")
+	r := newRecording(s.Recorder, "", 0)
+	s.active[r] = true
+	r.turn, r.log = turn{publisher: live.Publisher{Stream: "x"}}, s.Log
+	r.stands("x.flv")
+	r.secure(nothing)
+	if !r.goes(false) || !r.goes(true) {
+		t.Error("it does not go on")
+	}
+	if n := s.giveUp(); n != 1 || len(s.events()) != 0 || !strings.Contains(s.log(), "path=x.flv.tmp") {
+		t.Errorf("%d, %+v\n%s", n, s.events(), s.log())
+	}
+	if r.goes(false) {
+		t.Error("it goes on")
+	}
+}
