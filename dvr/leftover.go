@@ -38,14 +38,22 @@ func newPattern(vhost, template, dir string) pattern {
 	var b strings.Builder
 	b.WriteString("^")
 	seen := map[string]bool{}
-	for _, piece := range split(strings.TrimSuffix(template[len(root):], ".flv")) {
+	folders, file := path.Split(strings.TrimSuffix(template[len(root):], ".flv"))
+	above := split(folders)
+	for i, piece := range slices.Concat(above, split(file)) {
 		expression, known := variables[piece.variable]
-		if piece.variable == "vhost" {
+		switch {
+		case !known:
+			expression = regexp.QuoteMeta(piece.literal)
+		case piece.variable == "vhost":
 			expression = regexp.QuoteMeta(encode(vhost))
+		}
+		if i < len(above) { // see folder; those of an earlier version kept their dot
+			expression = strings.ReplaceAll(expression, `\.`, `(?:\.|%2E)`)
 		}
 		switch {
 		case !known:
-			b.WriteString(regexp.QuoteMeta(piece.literal))
+			b.WriteString(expression)
 		case seen[piece.variable]:
 			b.WriteString("(?:" + expression + ")")
 		default:

@@ -48,7 +48,8 @@ func (p place) numbered(n int) place {
 // template that does not end in ".flv" is a directory.
 //
 // Values are encoded so that they are names and nothing else, and so that they
-// can be read back: see encode. In [app], "/" separates folders.
+// can be read back: see encode. In [app], "/" separates folders, and no folder below
+// root is called like a file: see folder.
 func expand(template string, s subject) place {
 	template = fileTemplate(template)
 	root := literalRoot(template)
@@ -61,9 +62,11 @@ func expand(template string, s subject) place {
 		}
 	}
 	components := strings.Split(b.String(), "/")
-	for i, c := range components {
-		components[i] = shorten(c, i == len(components)-1)
+	last := len(components) - 1
+	for i, c := range components[:last] {
+		components[i] = shorten(folder(c), false)
 	}
+	components[last] = shorten(components[last], true)
 	return place{root: root, name: strings.Join(components, "/")}
 }
 
@@ -173,6 +176,18 @@ func encode(value string) string {
 		i += size
 	}
 	return b.String()
+}
+
+// folder makes the name of a folder one that no recording has, nor one that grows,
+// nor a mark: "s.flv" would keep the stream s of the folder above from being
+// recorded, or be kept by that. The dot is %2E then, as encode would write it.
+func folder(name string) string {
+	for _, suffix := range []string{".flv", tmp, done} {
+		if base, is := strings.CutSuffix(name, suffix); is {
+			return base + "%2E" + suffix[1:]
+		}
+	}
+	return name
 }
 
 // shorten cuts a component to maxComponent bytes. What is cut is replaced by

@@ -3,11 +3,14 @@ package dvr
 import (
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"srs/rtmp/live"
 )
 
 var (
@@ -51,6 +54,11 @@ func TestExpand(t *testing.T) {
 		// Folders of the app.
 		{"[app]/[stream].flv", func(s *subject) { s.app = "live/sub" }, "", "live/sub/livestream.flv"},
 		{"[app]/[stream].flv", func(s *subject) { s.app = "a//b" }, "", "a/%/b/livestream.flv"},
+		// None is called like a recording, one that grows, or a mark.
+		{"[app]/[stream].flv", func(s *subject) { s.app = "live/s.flv" }, "", "live/s%2Eflv/livestream.flv"},
+		{"[app]/[stream].flv", func(s *subject) { s.app = "s.flv.tmp/s.flv.1-A.done/s.flv.x/S.FLV" }, "", "s.flv%2Etmp/s.flv.1-A%2Edone/s.flv.x/S.FLV/livestream.flv"},
+		{"./r.flv/[vhost]/[stream]/[2006].flv", func(s *subject) { s.vhost, s.stream = "v.tmp", "x.flv" }, "./r.flv/", "v%2Etmp/x%2Eflv/2015.flv"},
+		{"[app].d/[app]lv/[app]_[stream].flv", func(s *subject) { s.app, s.stream = "s.f", "s.flv" }, "", "s.f.d/s%2Eflv/s.f_s.flv.flv"},
 	} {
 		s := s
 		if c.change != nil {
@@ -68,6 +76,36 @@ func TestNumbered(t *testing.T) {
 	for n, want := range []string{"./d/a.flv", "./d/a-1.flv", "./d/a-2.flv"} {
 		if got := p.numbered(n).path(); got != want {
 			t.Errorf("%d: %s", n, got)
+		}
+	}
+}
+
+// TestFolderIsNoRecording: an app may be called like a recording, or like one that
+// grows: both are recorded, whichever comes first.
+func TestFolderIsNoRecording(t *testing.T) {
+	for app, encoded := range map[string]string{"live/s.flv": "live/s%2Eflv", "live/s.flv.tmp": "live/s.flv%2Etmp"} {
+		for _, folderFirst := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, "./rec/[app]/[stream].flv")
+				for i := range 2 {
+					who := live.Publisher{Vhost: "v", App: "live", Stream: "s"}
+					if (i == 0) == folderFirst {
+						who.App, who.Stream = app, "t"
+					}
+					f := newFeed()
+					s.record(who, func() source { return f })
+					f.send(audio(0), audio(23))
+					f.unpublish()
+				}
+				want := []string{"rec/" + encoded + "/t.flv", "rec/live/s.flv"}
+				slices.Sort(want)
+				s.wantFiles(want...)
+				for _, ev := range s.events() {
+					if len(s.read(ev).tags) != 2 || ev.Error != "" {
+						t.Errorf("%+v", ev)
+					}
+				}
+			})
 		}
 	}
 }
@@ -128,7 +166,11 @@ func checkPlace(t *testing.T, p place) {
 	if !filepath.IsLocal(p.name) || !strings.HasSuffix(p.name, ".flv") {
 		t.Errorf("%q leaves its root", p.name)
 	}
-	for _, c := range strings.Split(p.name, "/") {
+	components := strings.Split(p.name, "/")
+	for i, c := range components {
+		if ext := filepath.Ext(c); i < len(components)-1 && (ext == ".flv" || ext == tmp || ext == done) {
+			t.Errorf("the folder %q of %q may be a file's name", c, p.name)
+		}
 		if c == "" || c == "." || c == ".." || len(c) > maxComponent {
 			t.Errorf("%q has the component %q", p.name, c)
 		}
@@ -155,6 +197,7 @@ func TestDV04(t *testing.T) {
 	} {
 		p := expand("./d/[app]/[stream].flv", subject{"v", stream, stream, third})
 		checkPlace(t, p)
+		checkPlace(t, expand("./d/[app].flv/x.flv", subject{"v", stream, stream, third}))
 		if seen[p.name] {
 			t.Errorf("%q twice", p.name)
 		}
@@ -193,6 +236,7 @@ func FuzzExpand(f *testing.F) {
 		f.Add("live", c.name)
 		f.Add(c.name, "x")
 	}
+	f.Add("x.flv", "x.tmp/y.done")
 	f.Add("a/../b", strings.Repeat("%", 300))
 	f.Fuzz(func(t *testing.T, app, stream string) {
 		if len(app)+len(stream) > 4096 {

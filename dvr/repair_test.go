@@ -398,6 +398,11 @@ func TestPattern(t *testing.T) {
 		{"[stream]-[stream].flv", "x-x.flv", " x"},
 		{"a+b(/[stream].flv", "%2Ex.flv", " .x"},
 		{"same.flv", "same-3.flv", " same-3"},
+		{"./rec/[app]/[stream].flv", "live/s%2Eflv/x.flv", "live/s.flv x"},
+		{"./rec/[app]/[stream].flv", "live/s.flv/x.flv", "live/s.flv x"}, // of an earlier version
+		{"[app]lv/[stream].flv", "s%2Eflv/x.flv", "s.f x"},
+		{"[app].flv/[stream].flv", "s%2Eflv/x.flv", "s x"},
+		{"[app].flv/[stream].flv", "s.flv/x.flv", "s x"},
 	} {
 		p := newPattern("v", c.template, "/nowhere")
 		got := ""
@@ -410,6 +415,13 @@ func TestPattern(t *testing.T) {
 		}
 	}
 	// Every name that a template can give is found.
+	for _, vhost := range []string{"v.flv", "v.tmp", "x.done"} {
+		at := expand("[vhost]/x.[vhost]/[app]/[stream].flv", subject{vhost, "live", "x", third})
+		p := newPattern(vhost, "[vhost]/x.[vhost]/[app]/[stream].flv", "/nowhere")
+		if who := p.publisher(at.name); !p.name.MatchString(at.name) || who.Vhost != vhost || who.App != "live" || who.Stream != "x" {
+			t.Errorf("%q is of %+v", at.name, who)
+		}
+	}
 	for _, c := range hostile {
 		for _, template := range []string{"[vhost]/[app]/[stream].flv", "[app].[stream].[timestamp].flv", "r/[stream]/[2006]-[999]"} {
 			at := expand(template, subject{"v", "live", c.name, third})
