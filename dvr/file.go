@@ -106,8 +106,9 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 }
 
 // continueFile opens the newest complete file that a stream has of a name to go on
-// in it, if it is there and not unfit (plan append); else it may say why.
-func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who facts, syncAfter time.Duration) (_ *file, why string, _ error) {
+// in it, if it is there and not unfit (plan append); else it may say why. An error comes
+// with the place of the file that it is about.
+func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who facts, syncAfter time.Duration) (_ *file, at place, why string, _ error) {
 	var res *flv.Resumed
 	var size int64
 	ours := func(o *os.File) bool {
@@ -139,7 +140,7 @@ func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who f
 		if c.refused != nil {
 			why = cmp.Or(why, c.refused.Error())
 		}
-		return nil, why, err
+		return nil, c.place(), why, err
 	}
 	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true, goes: always}
 	f.metadata.Body = nil
@@ -155,9 +156,9 @@ func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who f
 	f.fail(c.settle()) // its new name, now that the file says whose it is
 	if err := f.err; err != nil {
 		_, completing := f.complete(who, false)
-		return nil, "", errors.Join(err, completing)
+		return nil, c.place(), "", errors.Join(err, completing)
 	}
-	return f, "", nil
+	return f, c.place(), "", nil
 }
 
 // noteOf is the note that the file has room for.

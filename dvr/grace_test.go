@@ -193,3 +193,40 @@ func TestAppendSaysWhy(t *testing.T) {
 		})
 	}
 }
+
+// TestLostToAppend: on_dvr of frames that were to go on in a file names that file, of
+// several of a name the right one, and says what it has. One of frames that were to
+// begin a file does not.
+func TestLostToAppend(t *testing.T) {
+	other := flv.Tag{Type: flv.TypeVideo, Data: []byte{0x17, 0, 9}}
+	withoutPower(t, func(t *testing.T) {
+		for _, c := range []struct {
+			header flv.Tag
+			file   string
+			stands bool
+		}{{other, "x-1.flv", true}, {videoHeader, "x.flv", false}} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+				s.publishEach([]flv.Tag{videoHeader, key(0)}, []flv.Tag{other, key(0), inter(40), inter(80)})
+				if err := os.Chmod(s.cwd, 0o555); err != nil {
+					t.Fatal(err)
+				}
+				s.publishEach([]flv.Tag{c.header, key(0), inter(40)})
+				if err := os.Chmod(s.cwd, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				s.wantFiles("x-1.flv", "x.flv")
+				ev := s.events()
+				last := ev[len(ev)-1]
+				if last.File != c.file || last.Error != "permission denied: 2 frames lost" || c.stands != (last.Size == ev[1].Size && last.Duration == ev[1].Duration) || !c.stands && last.Size > 0 {
+					t.Errorf("%+v, of %+v", last, ev[:2])
+				}
+				for _, line := range []string{"recording failed", "frames are in no recording"} {
+					if path := logged(s.log(), line, "path"); path != c.file {
+						t.Errorf("%s: path %s\n%s", line, path, s.log())
+					}
+				}
+			})
+		}
+	})
+}

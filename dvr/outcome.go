@@ -29,6 +29,7 @@ type trouble struct {
 	frames  int  // lost
 	untold  loss // of them, those that no file and no on_dvr has told of
 	waits   loss // no frames yet: those that could not be taken, of which some may be
+	fresh   bool // they were to begin a file, though the plan is append
 	last    string
 	failed  time.Time // the newest
 	retryAt time.Time
@@ -39,15 +40,15 @@ type trouble struct {
 type loss struct {
 	frames int
 	since  time.Time // when the first of them came
-	path   string    // where it was to be
+	at     place     // where it was to be
 }
 
 // add adds others; of both the first ones say since when and where.
 func (l *loss) add(o loss) {
 	if o.frames > 0 && (l.frames == 0 || o.since.Before(l.since)) {
-		l.since, l.path = o.since, o.path
+		l.since, l.at = o.since, o.at
 	}
-	l.path = cmp.Or(l.path, o.path)
+	l.at = cmp.Or(l.at, o.at)
 	l.frames += o.frames
 }
 
@@ -72,6 +73,7 @@ func (r *recording) open(at uint32) bool {
 	var f *file
 	var res *flv.Resumed
 	var why string // no file is continued
+	to, fresh := want, true
 	var err error
 	dir := r.recorder.dir(want.root)
 	r.recorder.remember(p.Vhost, s.Path)
@@ -81,9 +83,11 @@ func (r *recording) open(at uint32) bool {
 				res = found
 				return r.unfit(res, at)
 			}
-			f, why, err = continueFile(dir, want, unfit, who, s.Sync)
+			f, to, why, err = continueFile(dir, want, unfit, who, s.Sync)
+			fresh = f == nil && err == nil
 		}
-		if f == nil && err == nil {
+		if fresh {
+			to = want
 			if who.Lost != "" {
 				who.Lost = before + who.Lost
 			}
@@ -95,9 +99,10 @@ func (r *recording) open(at uint32) bool {
 			r.recorder.doubt(dir) // one that was to be continued may be left
 		}
 		if r.trouble.waits.since.IsZero() {
-			r.trouble.waits = loss{since: r.now, path: want.path()}
+			r.trouble.waits = loss{since: r.now, at: to}
 		}
-		if r.failed(want.path(), err, "at once, then every 10s"); r.last {
+		r.trouble.fresh = fresh
+		if r.failed(to.path(), err, "at once, then every 10s"); r.last {
 			r.miss(1)
 		} else {
 			r.source.Unread() // a next try begins with it
@@ -170,7 +175,7 @@ func (r *recording) missHeld() {
 	case f.gaps > 0: // then the last one is why
 		f.skipped++
 	default:
-		f.missed.add(loss{frames: 1, since: r.now, path: f.claim.path()})
+		f.missed.add(loss{frames: 1, since: r.now, at: f.claim.place()})
 		f.missedFor = cmp.Or(f.missedFor, r.waitsFor)
 	}
 	if r.trouble.errors > 0 {
@@ -336,7 +341,7 @@ func (r *recording) end() {
 	unsaid := func(own int) { // of the file's own frames, and those that it would have told of
 		r.trouble.frames += own + f.skipped
 		r.trouble.untold.add(f.missed)
-		r.trouble.untold.add(loss{frames: own + f.lost + f.skipped, since: f.begun, path: f.claim.path()})
+		r.trouble.untold.add(loss{frames: own + f.lost + f.skipped, since: f.begun, at: f.claim.place()})
 	}
 	m := f.mark(who, heard)
 	switch {
@@ -376,36 +381,19 @@ func (r *recording) unrecorded() {
 	if lost.frames == 0 || !r.goes(false) {
 		return
 	}
-	lost.path = cmp.Or(lost.path, r.want().path())
-	r.log.Error("frames are in no recording", "path", lost.path, "frames", lost.frames,
-		"since", lost.since.Format(time.DateTime), "error", r.trouble.last)
+	lost.at = cmp.Or(lost.at, r.want())
 	who := factsOf(r.turn.publisher)
 	ev := who.event()
-	ev.Cwd, ev.File = r.recorder.Cwd, lost.path
-	ev.Error = framesLost(r.trouble.last, lost.frames)
-	if r.turn.settings.Plan == planAppend { // the file that was to go on may be there
-		r.recorder.disk(r.recorder.dir(r.want().root), func() { ev.Duration, ev.Size = standing(r.recorder.dir(lost.path), who) })
+	if r.turn.settings.Plan == planAppend && !r.trouble.fresh && !r.anew { // the file that was to go on may be there
+		dir := r.recorder.dir(lost.at.root)
+		r.recorder.disk(dir, func() { lost.at, ev.Duration, ev.Size = standing(dir, lost.at, who) })
 	}
+	r.log.Error("frames are in no recording", "path", lost.at.path(), "frames", lost.frames,
+		"since", lost.since.Format(time.DateTime), "error", r.trouble.last)
+	ev.Cwd, ev.File = r.recorder.Cwd, lost.at.path()
+	ev.Error = framesLost(r.trouble.last, lost.frames)
 	r.recorder.announce(news{event: ev})
 	r.trouble = trouble{}
-}
-
-// standing is what a complete file of an owner has.
-func standing(path string, who facts) (time.Duration, int64) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return 0, 0
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return 0, 0
-	}
-	told, ours := flv.Tell(f, info.Size())
-	if !ours || told.Owner != who.owner() {
-		return 0, 0
-	}
-	return told.Duration, info.Size()
 }
 
 func framesLost(why string, frames int) string { return fmt.Sprintf("%s: %d frames lost", why, frames) }

@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"srs/flv"
 )
 
 const (
@@ -39,9 +42,11 @@ type claim struct {
 	mode fs.FileMode // rights of the file before it was continued; 0: of a new one
 }
 
-func (c claim) name() string { return c.want.numbered(c.number).name }
+func (c claim) place() place { return c.want.numbered(c.number) }
 
-func (c claim) path() string { return c.want.numbered(c.number).path() }
+func (c claim) name() string { return c.place().name }
+
+func (c claim) path() string { return c.place().path() }
 
 // gone says of an error that a file is not there, or not where it was.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errMoved) }
@@ -116,7 +121,7 @@ func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.
 		return c, nil, ignore(err, fs.ErrNotExist)
 	}
 	defer root.Close()
-	f, err := c.newest(root, ours)
+	f, err := c.newest(root, os.O_RDWR, ours)
 	if f == nil {
 		return c, nil, err
 	}
@@ -143,10 +148,35 @@ func reopen(dir string, want place, ours, take func(*os.File) bool) (claim, *os.
 	return c, f, nil
 }
 
+// standing gives the newest complete recording of a name and an owner, and what it has;
+// without one the place as it is.
+func standing(dir string, want place, who facts) (_ place, duration time.Duration, size int64) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return want, 0, 0
+	}
+	defer root.Close()
+	c := claim{dir: dir, want: want}
+	f, err := c.newest(root, os.O_RDONLY, func(f *os.File) bool {
+		info, err := f.Stat()
+		if err != nil {
+			return false
+		}
+		told, known := flv.Tell(f, info.Size())
+		duration, size = told.Duration, info.Size()
+		return known && told.Owner == who.owner()
+	})
+	if f == nil || err != nil {
+		return want, 0, 0
+	}
+	f.Close()
+	return c.place(), duration, size
+}
+
 // newest makes the claim that of the newest complete file that is ours, and opens
-// it. Names of one template may be those of several streams, so the numbers in
+// it; without one it is that of the name itself. Names of one template may be those of several streams, so the numbers in
 // between may be others', and being recorded at this moment.
-func (c *claim) newest(root *os.Root, ours func(*os.File) bool) (*os.File, error) {
+func (c *claim) newest(root *os.Root, mode int, ours func(*os.File) bool) (*os.File, error) {
 	last := -1
 	for number := range maxNumbers {
 		name := c.want.numbered(number).name
@@ -157,12 +187,13 @@ func (c *claim) newest(root *os.Root, ours func(*os.File) bool) (*os.File, error
 		}
 	}
 	for c.number = last; c.number > max(-1, last-maxTaken); c.number-- {
-		f, err := openRegular(root, c.name())
+		f, err := openRegularAs(root, c.name(), mode)
 		switch {
 		case errors.Is(err, fs.ErrPermission):
 			c.refused = cmp.Or(c.refused, err)
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNotRegular), errors.Is(err, errMoved):
 		case err != nil:
+			c.number = 0
 			return nil, err
 		case ours(f):
 			return f, nil
@@ -170,6 +201,7 @@ func (c *claim) newest(root *os.Root, ours func(*os.File) bool) (*os.File, error
 			f.Close()
 		}
 	}
+	c.number = 0
 	return nil, nil
 }
 
@@ -184,6 +216,10 @@ func ignore(err, one error) error {
 // openRegular opens a file for reading and writing that is one: a pipe or a
 // device is never opened, for that alone may block or do something.
 func openRegular(root *os.Root, name string) (*os.File, error) {
+	return openRegularAs(root, name, os.O_RDWR)
+}
+
+func openRegularAs(root *os.Root, name string, mode int) (*os.File, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -192,7 +228,7 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
 	}
 	// Should it be another in the meantime: no link is followed, and no pipe waited for.
-	f, err := root.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := root.OpenFile(name, mode|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"srs/conf"
+	"srs/hook"
 )
 
 // write makes a file of the test.
@@ -148,6 +149,57 @@ func TestDV03(t *testing.T) {
 			t.Errorf("%+v", ev)
 		}
 	})
+}
+
+// TestDV03Append: nor does append look beyond such a link for the file that it would go
+// on in, or open what is no regular file, not even to say what was lost.
+func TestDV03Append(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "root/[app]/[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		publish := func() hook.Event {
+			f := s.start("x")
+			f.send(audio(0), audio(23))
+			f.unpublish()
+			ev := s.events()
+			return ev[len(ev)-1]
+		}
+		publish()
+		outside := t.TempDir() + "/live"
+		if err := errors.Join(os.Rename(s.cwd+"/root/live", outside), os.Symlink(outside, s.cwd+"/root/live")); err != nil {
+			t.Fatal(err)
+		}
+		opened := watchOpens(t, outside+"/x.flv")
+		if ev := publish(); ev.File != "root/live/x.flv" || ev.Size != 0 || ev.Error != "path escapes from parent: 2 frames lost" || opened() {
+			t.Errorf("%+v, or what is outside is opened", ev)
+		}
+		if err := errors.Join(os.Remove(s.cwd+"/root/live"), os.Mkdir(s.cwd+"/root/live", 0o755), mkfifo(s.cwd+"/root/live/x.flv")); err != nil {
+			t.Fatal(err)
+		}
+		opened = watchOpens(t, s.cwd+"/root/live/x.flv")
+		if _, _, size := standing(s.cwd+"/root", place{"root/", "live/x.flv"}, facts{}); size != 0 || opened() {
+			t.Error("a pipe is opened")
+		}
+		if ev := publish(); ev.File != "root/live/x-1.flv" || opened() {
+			t.Errorf("%+v, or a pipe is opened", ev)
+		}
+	})
+}
+
+// watchOpens says whether a file has been opened since.
+func watchOpens(t *testing.T, path string) (opened func() bool) {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if _, err := unix.InotifyAddWatch(fd, path, unix.IN_OPEN); err != nil {
+		t.Fatal(err)
+	}
+	return func() bool {
+		n, err := unix.Read(fd, make([]byte, 4096))
+		return n > 0 || err != unix.EAGAIN
+	}
 }
 
 // TestDV13: the recording of an earlier publish stays.

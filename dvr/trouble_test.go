@@ -168,18 +168,21 @@ func (s *site) publishFat() {
 func TestAppendNoSpace(t *testing.T) {
 	limited(t, func(t *testing.T) {
 		s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
+		other := s.start("x") // its file is another one
+		other.send(audioHeader, audio(0))
+		other.unpublish()
 		s.publishFat()
-		ev := s.events()
-		if len(ev) != 2 || ev[0].Size == 0 || ev[1].Size != ev[0].Size || ev[1].Duration != ev[0].Duration {
+		ev := s.events()[1:]
+		if len(ev) != 2 || ev[0].File != "x-1.flv" || ev[1].File != ev[0].File || ev[0].Size == 0 || ev[1].Size != ev[0].Size || ev[1].Duration != ev[0].Duration {
 			t.Fatalf("%+v\n%s", ev, s.log())
 		}
 		if got := len(s.read(ev[0]).tags) - 1; got+lostIn(ev[0].Error)+lostIn(ev[1].Error) != fatFrames {
 			t.Errorf("%d frames, %q, %q", got, ev[0].Error, ev[1].Error)
 		}
-		if n := strings.Count(s.log(), "\n"); n != 4 { // begins, the error, recorded, and what no file has
+		if n := strings.Count(s.log(), "\n"); n != 7 { // begins, recorded, why in another; begins, the error, recorded, and what no file has
 			t.Errorf("%d lines\n%s", n, s.log())
 		}
-		s.wantFiles("x.flv")
+		s.wantFiles("x-1.flv", "x.flv")
 	})
 }
 
