@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"srs/flv"
+	"srs/rtmp"
 )
 
 // TestSegmentsConcatenated: the frames of twenty segments, one behind the other,
@@ -168,18 +169,7 @@ func TestDV19(t *testing.T) {
 	s = s.again(t)
 	alone, rss := time.Since(begun), s.memory(t, "VmHWM")
 	s.stop(t, 15)
-	b := flv.AppendHeader(nil, true, true)
-	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "", "").Body})
-	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Data: avcFrame(true, []byte("frame"))})
-	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Timestamp: 40, Data: avcFrame(false, make([]byte, 20_000))})
-	if err := os.MkdirAll(s.dir+"/rec/old", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for i := range files {
-		if err := os.WriteFile(fmt.Sprintf("%s/rec/old/%d.flv.tmp", s.dir, i), b[:len(b)-1+i%2], 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeLeftovers(t, s.dir+"/rec/old", files)
 	begun = time.Now()
 	s = s.again(t)
 	beside := time.Since(begun)
@@ -221,4 +211,72 @@ func TestDV19(t *testing.T) {
 	}
 	t.Logf("%d leftovers: listening after %v, without any after %v; all repaired and announced after %v, another start included; peak RSS %d KiB, %d without",
 		files, beside, alone, took.Round(time.Millisecond), peak>>10, rss>>10)
+}
+
+// writeLeftovers writes what a killed server leaves into a directory: N.flv.tmp, of two
+// frames, the last of which lacks a byte in every other file.
+func writeLeftovers(t *testing.T, dir string, files int) {
+	t.Helper()
+	b := flv.AppendHeader(nil, true, true)
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeScript, Data: flv.NewFileMetadata(nil, 10, "", "").Body})
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Data: avcFrame(true, []byte("frame"))})
+	b = flv.AppendTag(b, flv.Tag{Type: flv.TypeVideo, Timestamp: 40, Data: avcFrame(false, make([]byte, 20_000))})
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		if err := os.WriteFile(fmt.Sprintf("%s/%d.flv.tmp", dir, i), b[:len(b)-1+i%2], 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDV19Frozen: a server listens and relays before any leftover is repaired, for here
+// none can be: their disk takes no write until it is thawed. Then all are, and what was
+// published meanwhile is recorded, too.
+func TestDV19Frozen(t *testing.T) {
+	t.Parallel()
+	const files, frames = 50, 10
+	rcv := newReceiver(t)
+	s := startServer(t, defaultVhost(hooks(rcv, "on_dvr"), recordTo("./rec/[stream].flv")))
+	s.stop(t, 15)
+	writeLeftovers(t, s.dir+"/rec.left", files)
+	if err := os.Mkdir(s.dir+"/rec", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, dir := s.beginOn(t, `truncate -s 32M "$0.img"; mkfs.ext4 -q -F "$0.img"; mount -o loop "$0.img" "$0"; cp "$0.left"/* "$0"; fsfreeze -f "$0"`)
+	defer diskCall(dir, fiThaw) // a server that hangs there cannot be killed
+	s.wantUp(t)
+	player := playWith(t, s.url("live/now"))
+	c := publishWith(t, s.url("live/now"))
+	sendMedia(t, c, frames)
+	for n := 0; n < frames+1; { // and a header
+		m, err := player.ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Type == rtmp.TypeVideo {
+			n++
+		}
+	}
+	leftovers := 0
+	for _, name := range recordings(t, dir) {
+		if strings.HasSuffix(name, ".flv.tmp") {
+			leftovers++
+		}
+	}
+	if leftovers != files || len(s.matching(0, "recording repaired")) > 0 || len(rcv.of("on_dvr", "")) > 0 {
+		t.Errorf("%d of %d leftovers while their disk takes no write\n%s", leftovers, files, s.text())
+	}
+	if err := diskCall(dir, fiThaw); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	wantComplete(t, dir+"/"+strings.TrimPrefix(rcv.wait(t, "on_dvr", "now", 1).text("file"), "./rec/"))
+	rcv.until(t, "all leftovers", func() bool { return len(rcv.of("on_dvr", "")) == files+1 })
+	for _, c := range rcv.of("on_dvr", "") {
+		if recovered, _ := c.fields["recovered"].(bool); recovered != (c.text("stream") != "now") {
+			t.Errorf("on_dvr says %s", c.body)
+		}
+	}
 }

@@ -21,16 +21,29 @@ import (
 // directory.
 func (s *srs) again(t testing.TB, before ...string) *srs {
 	t.Helper()
+	n := s.begin(t, before...)
+	n.wantUp(t)
+	return n
+}
+
+// begin is again without waiting for the server to listen.
+func (s *srs) begin(t testing.TB, before ...string) *srs {
+	t.Helper()
 	n := &srs{addr: s.addr, port: s.port, dir: s.dir, conf: s.conf}
 	args := append(before, srsBinary, "-c", s.conf)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir, cmd.Env = s.dir, cleanEnv()
 	n.process = startProcess(t, cmd)
-	if !n.up() {
-		t.Fatalf("the server does not start again:\n%s", n.text())
-	}
-	t.Cleanup(func() { n.finish(t) })
 	return n
+}
+
+// wantUp waits until a server that has begun listens.
+func (s *srs) wantUp(t testing.TB) {
+	t.Helper()
+	if !s.up() {
+		t.Fatalf("the server does not start again:\n%s", s.text())
+	}
+	t.Cleanup(func() { s.finish(t) })
 }
 
 // clipTags are the tags of the clip.

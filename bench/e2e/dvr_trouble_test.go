@@ -34,8 +34,16 @@ func onDisk(t *testing.T, script string, rcv *receiver, directives ...string) (s
 // againOn is again with such a file system.
 func (s *srs) againOn(t *testing.T, script string) (n *srs, dir string) {
 	t.Helper()
+	n, dir = s.beginOn(t, script)
+	n.wantUp(t)
+	return n, dir
+}
+
+// beginOn is begin with such a file system.
+func (s *srs) beginOn(t *testing.T, script string) (n *srs, dir string) {
+	t.Helper()
 	dir = s.dir + "/rec"
-	n = s.again(t, "unshare", "-m", "sh", "-e", "-c", script+`; exec "$@"`, dir)
+	n = s.begin(t, "unshare", "-m", "sh", "-e", "-c", script+`; exec "$@"`, dir)
 	return n, fmt.Sprintf("/proc/%d/root%s", n.pid, dir)
 }
 
@@ -116,17 +124,13 @@ func TestDV09(t *testing.T) {
 	f := feed(t, s.url("rec/s"))
 	eventually(t, longest, "a recording", func() bool { return f.sent.Load() > 1000 })
 	before := other.over(t, 25)
-	disk, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer disk.Close()
-	if err := unix.IoctlSetInt(int(disk.Fd()), fiFreeze, 0); err != nil {
+	if err := diskCall(dir, fiFreeze); err != nil {
 		t.Fatalf("freeze: %v", err)
 	}
+	defer diskCall(dir, fiThaw) // a server that hangs there cannot be killed
 	other.atLeast(t, int(frozen/canaryEvery))
 	s.waitLog(t, "a directory of recordings does not answer.* recordings=1 ")
-	if err := unix.IoctlSetInt(int(disk.Fd()), fiThaw, 0); err != nil {
+	if err := diskCall(dir, fiThaw); err != nil {
 		t.Fatalf("thaw: %v", err)
 	}
 	other.undisturbed(t, before)
@@ -190,6 +194,16 @@ const (
 	fiFreeze = 0xc0045877
 	fiThaw   = 0xc0045878
 )
+
+// diskCall makes such a call to the file system of a directory.
+func diskCall(dir string, call uint) error {
+	disk, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	return unix.IoctlSetInt(int(disk.Fd()), call, 0)
+}
 
 // fill takes all the room that a file system has.
 func fill(t *testing.T, path string) {
