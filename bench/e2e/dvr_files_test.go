@@ -275,7 +275,7 @@ func TestDV19Frozen(t *testing.T) {
 	wantComplete(t, dir+"/"+strings.TrimPrefix(rcv.wait(t, "on_dvr", "now", 1).text("file"), "./rec/"))
 	rcv.until(t, "all leftovers", func() bool { return len(rcv.of("on_dvr", "")) == files+1 })
 	for _, c := range rcv.of("on_dvr", "") {
-		if recovered, _ := c.fields["recovered"].(bool); recovered != (c.text("stream") != "now") {
+		if c.recovered() != (c.text("stream") != "now") {
 			t.Errorf("on_dvr says %s", c.body)
 		}
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,8 +15,8 @@ import (
 
 // TestDV11 kills the server at random moments while 20 streams are recorded, as
 // sessions and as segments of one second, and while it repairs. After the
-// restart every stream has its files, each whole and announced, and lacks no more
-// than a second.
+// restart every stream has its files, each whole and announced as what it is, recovered
+// if the killed server had not completed it, and lacks no more than a second.
 func TestDV11(t *testing.T) {
 	const streams = 20
 	rounds := kills(t, "DVR_KILLS", 3)
@@ -39,6 +40,12 @@ func TestDV11(t *testing.T) {
 		for _, f := range feeders {
 			f.end()
 		}
+		left := recordings(t, s.dir+"/seg")
+		for _, c := range rcv.of("on_dvr", "") {
+			if strings.HasPrefix(c.text("stream"), fmt.Sprintf("r%d-", round)) && c.recovered() {
+				t.Errorf("before the restart on_dvr says %s", c.body)
+			}
+		}
 		if round%2 == 1 { // and once more, most likely within the repair
 			s = s.again(t)
 			early := time.NewTimer(rand.N(30 * time.Millisecond))
@@ -47,11 +54,12 @@ func TestDV11(t *testing.T) {
 		}
 		s = s.again(t)
 		for i := range streams {
-			name, dir := fmt.Sprintf("r%d-%d", round, i), s.dir+"/rec"
+			name := fmt.Sprintf("r%d-%d", round, i)
 			if i%2 == 1 {
-				dir = s.dir + "/seg"
+				lost = append(lost, sent[i]-wantSurvived(t, rcv, s.dir+"/seg", name, left))
+			} else {
+				lost = append(lost, sent[i]-wantSurvived(t, rcv, s.dir+"/rec", name, nil))
 			}
-			lost = append(lost, sent[i]-wantSurvived(t, rcv, dir, name, i%2 == 1))
 		}
 		if t.Failed() {
 			t.Fatalf("in round %d; left are %q", round, recordings(t, s.dir))
@@ -82,7 +90,7 @@ func TestDVRSlowSync(t *testing.T) {
 			s = s.again(t)
 			var lost []int // ms
 			for i := range streams {
-				lost = append(lost, sent[i]-wantSurvived(t, rcv, s.dir+"/rec", fmt.Sprint("slow", i), false))
+				lost = append(lost, sent[i]-wantSurvived(t, rcv, s.dir+"/rec", fmt.Sprint("slow", i), nil))
 			}
 			wantLost(t, "a kill", lost, 1000)
 		})
@@ -109,8 +117,9 @@ func TestDVRFormerPath(t *testing.T) {
 }
 
 // wantSurvived waits until all files of a stream are complete and announced, and
-// gives how many milliseconds they have together.
-func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, several bool) (length int) {
+// gives how many milliseconds they have together. Left are the files that the killed
+// server had; without them it was one, and growing.
+func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, left []string) (length int) {
 	t.Helper()
 	var files []string
 	eventually(t, longest, "the files of "+stream+" to be complete", func() bool {
@@ -129,13 +138,15 @@ func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, several bool)
 		}
 		return len(files) > 0
 	})
-	if !several && len(files) != 1 {
+	if left == nil && len(files) != 1 {
 		t.Errorf("files of %s: %q", stream, files)
 	}
 	for i, name := range files {
 		path := dir + "/" + name
+		var calls []call
 		rcv.until(t, "on_dvr of "+name, func() bool {
-			return slices.ContainsFunc(rcv.of("on_dvr", stream), func(c call) bool { return strings.HasSuffix(c.text("file"), "/"+name) })
+			calls = slices.DeleteFunc(rcv.of("on_dvr", stream), func(c call) bool { return !strings.HasSuffix(c.text("file"), "/"+name) })
+			return len(calls) > 0
 		})
 		wantPlayable(t, path)
 		f, err := os.Open(path)
@@ -145,13 +156,28 @@ func wantSurvived(t *testing.T, rcv *receiver, dir, stream string, several bool)
 		rep, err := flv.Scan(f)
 		f.Close()
 		if err != nil || !rep.Whole() {
-			t.Errorf("%s: %+v, %v", path, rep, err)
+			t.Fatalf("%s: %+v, %v", path, rep, err)
+		}
+		for _, c := range calls { // a repeat says the same
+			size, duration := json.Number(fmt.Sprint(rep.Size)), json.Number(fmt.Sprintf("%.3f", rep.Duration().Seconds()))
+			if c.fields["size"] != size || c.fields["duration"] != duration || c.header.Get("Webhook-Id") != calls[0].header.Get("Webhook-Id") {
+				t.Errorf("%s has %s bytes and %s s, on_dvr says %s", path, size, duration, c.body)
+			}
+			if !c.recovered() && (left == nil || slices.Contains(left, name+".tmp")) {
+				t.Errorf("%s is recovered, on_dvr says %s", path, c.body)
+			}
 		}
 		if length += int(rep.Last); i < len(files)-1 {
 			length = length - int(rep.Last) + int(rep.Duration().Milliseconds())
 		}
 	}
 	return length
+}
+
+// recovered says whether an on_dvr is of a file that a killed server has left.
+func (c call) recovered() bool {
+	is, _ := c.fields["recovered"].(bool)
+	return is
 }
 
 // begun says whether a file has its first tag.

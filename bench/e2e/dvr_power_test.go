@@ -54,7 +54,7 @@ func TestDV12(t *testing.T) {
 				s, dir = s.againOn(t, `mount -o loop "$0.img" "$0"`)
 				for i := range streams {
 					name := fmt.Sprintf("r%d-%d", round, i)
-					lost = append(lost, sent[i]-wantSurvived(t, rcv, dir, name, false))
+					lost = append(lost, sent[i]-wantSurvived(t, rcv, dir, name, nil))
 				}
 				if t.Failed() {
 					t.Fatalf("in round %d; left are %q", round, recordings(t, dir))
