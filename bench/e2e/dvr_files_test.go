@@ -139,23 +139,6 @@ func TestFlvmeta(t *testing.T) {
 	}
 }
 
-// TestDV02: names that no file should have are refused, and nothing is recorded.
-func TestDV02(t *testing.T) {
-	t.Parallel()
-	s := startServer(t, defaultVhost(recordTo("./rec/[app]/[stream].flv")))
-	for i, name := range []string{"a\x00b", "a\nb", "\x7f", "\x01"} {
-		c := dial(t, s).shake(t)
-		c.connect(t, s.url("live"), "live")
-		c.send(t, cmdCreateStream(), cmdPublish(name))
-		if _, code, err := c.command("onStatus"); err == nil && code == "NetStream.Publish.Start" {
-			t.Errorf("name %d is accepted", i)
-		}
-	}
-	if _, err := os.Stat(s.dir + "/rec"); err == nil {
-		t.Errorf("recorded: %q", recordings(t, s.dir+"/rec"))
-	}
-}
-
 // TestDV19: with thousands of leftovers the server listens first, records while
 // it repairs, stops at once when it is told, and the next one does the rest, in
 // little memory. Each file is whole then, and announced.
