@@ -209,6 +209,9 @@ func repair(path string, o options) (line string, err error) {
 		return "", err
 	}
 	defer f.Close()
+	if err := itself(path); err != nil {
+		return "", err
+	}
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
 		return "", fmt.Errorf("%s: %w", path, errBusy)
 	}
@@ -286,6 +289,20 @@ func repair(path string, o options) (line string, err error) {
 		}
 	}
 	return describe(rep, state), nil
+}
+
+// itself says of a symbolic link that the file that it leads to is to be named: one that
+// grows gets another name, and with that the link would lead nowhere.
+func itself(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return err
+	}
+	to, err := filepath.EvalSymlinks(path)
+	if err == nil && (strings.HasSuffix(path, tmp) || strings.HasSuffix(to, tmp)) {
+		err = fmt.Errorf("%s: it is a symbolic link to %s: nothing was changed; repair that file itself", path, to)
+	}
+	return err
 }
 
 // remaining is what a repaired file still says wrongly.

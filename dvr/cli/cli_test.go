@@ -148,6 +148,37 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// TestLinks: a file gets another name under its own only, and one that has its name is
+// repaired through a link, too.
+func TestLinks(t *testing.T) {
+	t.Chdir(t.TempDir())
+	b := growing(3)
+	if err := os.Mkdir("d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, "d/x.flv.tmp", b)
+	write(t, "d/y.flv", b[:len(b)-3])
+	for link, to := range map[string]string{"link.flv.tmp": "d/x.flv.tmp", "link": "link.flv.tmp", "y": "d/y.flv", "y.flv.tmp": "y"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"link.flv.tmp": "d/x.flv.tmp", "link": "d/x.flv.tmp", "y.flv.tmp": "d/y.flv"} {
+		code, out, diag := run("repair", link)
+		if code != 1 || out != "" || diag != "srs dvr repair: "+link+": it is a symbolic link to "+to+": nothing was changed; repair that file itself\n" {
+			t.Errorf("%s: %d, %s%s", link, code, out, diag)
+		}
+	}
+	if got, err := os.ReadFile("d/x.flv.tmp"); err != nil || !bytes.Equal(got, b) {
+		t.Errorf("the file has changed: %v", err)
+	}
+	for path, state := range map[string]string{"y": "repaired, ", "d/x.flv.tmp": "repaired, now d/x.flv"} {
+		if code, out, diag := run("repair", path); code != 0 || diag != "" || !strings.HasPrefix(out, path+": "+state) {
+			t.Errorf("%s: %d, %s%s", path, code, out, diag)
+		}
+	}
+}
+
 func TestUsage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const usage = "srs dvr repair FILE..."
