@@ -10,30 +10,33 @@ import (
 	"srs/flv"
 )
 
-// A cutError says that somebody has cut a growing file. A full disk has more room
-// then (: > x.flv.tmp), and the next write would leave a hole in the file.
-type cutError string
-
-func (e cutError) Error() string { return string(e) }
-
-// isCut says so of an error.
-func isCut(err error) bool {
-	_, is := errors.AsType[cutError](err)
-	return is
+// A meddling is what somebody else did to a growing file: cut it, for a full disk has more
+// room then (: > x.flv.tmp), or wrote to it.
+type meddling struct {
+	what string
+	cut  bool
 }
 
-// whole looks whether what was written to the file is in it. It is called before each
-// write, for no look behind it could tell.
+func (e meddling) Error() string { return e.what }
+
+// whole looks whether the file is what was written to it. All is written to its end, so
+// its size always tells.
 func (f *file) whole() error {
 	info, err := f.os.Stat()
-	if err != nil || info.Size() >= f.size {
+	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("somebody cut the file to %d of its %d bytes while it was recorded", info.Size(), f.size)
-	if info.Size() < f.began {
-		what += ", also what it had before the publish"
+	switch more := info.Size() - f.size; {
+	case more < 0:
+		return f.meddled(meddling{fmt.Sprintf("somebody cut the file by %d of its %d bytes while it was recorded", -more, f.size), true})
+	case more > 0 && f.err == nil: // else it may have a part of a tag
+		return f.meddled(meddling{fmt.Sprintf("somebody wrote %d bytes to the file while it was recorded", more), false})
 	}
-	return &fs.PathError{Op: "record", Path: f.claim.path() + tmp, Err: cutError(what)}
+	return nil
+}
+
+func (f *file) meddled(m meddling) error {
+	return &fs.PathError{Op: "record", Path: f.claim.path() + tmp, Err: m}
 }
 
 // salvage makes the file one of the whole tags that are left of it, perhaps none, and
@@ -53,6 +56,10 @@ func (f *file) salvage() error {
 	rep, err := scan(math.MaxInt64)
 	if err != nil {
 		return err
+	}
+	if m, is := errors.AsType[meddling](f.err); is && rep.Size < f.began {
+		m.what += ", also what it had before the publish"
+		f.err = f.meddled(m)
 	}
 	f.lost += f.sum.Frames - f.continued - (rep.Frames - before.Frames)
 	f.sum, f.size, f.continued = rep.Summary, rep.Size, 0

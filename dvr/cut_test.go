@@ -1,6 +1,7 @@
 package dvr
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -21,14 +22,15 @@ func TestCut(t *testing.T) {
 	const first, second = 50, 60 // frames, and as many behind the cut
 	for name, c := range map[string]struct {
 		keep func(prologue, size int64) int64
-		left int // frames
+		left int  // frames
+		on   bool // and what comes behind the cut
 	}{
-		"emptied":       {func(_, _ int64) int64 { return 0 }, 0},
-		"no metadata":   {func(p, _ int64) int64 { return p / 2 }, 0},
-		"no frame":      {func(p, _ int64) int64 { return p }, 0},
-		"in the middle": {func(p, _ int64) int64 { return p + 20*step + 5 }, 20},
-		"at a tag":      {func(p, _ int64) int64 { return p + 20*step }, 20},
-		"the last byte": {func(_, s int64) int64 { return s - 1 }, first - 1},
+		"emptied":       {func(_, _ int64) int64 { return 0 }, 0, false},
+		"no metadata":   {func(p, _ int64) int64 { return p / 2 }, 0, false},
+		"no frame":      {func(p, _ int64) int64 { return p }, 0, true},
+		"in the middle": {func(p, _ int64) int64 { return p + 20*step + 5 }, 20, false},
+		"at a tag":      {func(p, _ int64) int64 { return p + 20*step }, 20, true},
+		"the last byte": {func(_, s int64) int64 { return s - 1 }, first - 1, false},
 	} {
 		for _, last := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
@@ -51,6 +53,10 @@ func TestCut(t *testing.T) {
 					}
 				}
 				f.unpublish()
+				left := c.left
+				if c.on {
+					left += sent - first
+				}
 				have, lost := 0, 0
 				for _, ev := range s.events() {
 					if ev.Size > 0 {
@@ -59,11 +65,11 @@ func TestCut(t *testing.T) {
 					lost += lostIn(ev.Error)
 				}
 				ev := s.events()[0]
-				if have+lost != sent || !strings.Contains(ev.Error, "somebody cut the file to ") {
+				if have+lost != sent || !strings.Contains(ev.Error, "somebody cut the file by ") {
 					t.Errorf("%s: %d frames in files, %d lost, of %d: %+v\n%s", name, have, lost, sent, s.events(), s.log())
 				}
-				if c.left > 0 && (ev.File != "rec/x.flv" || len(s.read(ev).tags) != c.left) {
-					t.Errorf("%s: %+v, want %d frames in it", name, ev, c.left)
+				if left > 0 && (ev.File != "rec/x.flv" || len(s.read(ev).tags) != left) {
+					t.Errorf("%s: %+v, want %d frames in it", name, ev, left)
 				}
 				if lines := strings.Count(s.log(), "recording failed"); lines != 1 || !strings.Contains(logged(s.log(), "recording failed", "hint"), "remove complete recordings") {
 					t.Errorf("%s: %s", name, s.log())
@@ -75,6 +81,35 @@ func TestCut(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestWrittenTo: what somebody else writes to a growing file ends it, too.
+func TestWrittenTo(t *testing.T) {
+	for _, last := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv")
+			f := s.start("x")
+			f.send(videoHeader, key(0), inter(40))
+			time.Sleep(time.Second) // of the bubble
+			synctest.Wait()
+			o, err := os.OpenFile(s.cwd+"/x.flv.tmp", os.O_WRONLY|os.O_APPEND, 0)
+			if err == nil {
+				_, err = o.WriteString("twelve bytes")
+			}
+			if err = errors.Join(err, o.Close()); err != nil {
+				t.Fatal(err)
+			}
+			want := "somebody wrote 12 bytes to the file while it was recorded"
+			if !last {
+				f.send(key(80))
+				want += ": 1 frames lost"
+			}
+			f.unpublish()
+			if ev := s.only(); times([]parsed{s.read(ev)}) != "h0 k0 p40" || ev.Error != want {
+				t.Errorf("%+v\n%s", ev, s.log())
+			}
+		})
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -97,7 +96,7 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 	// looks for both.
 	b := flv.AppendTag(flv.AppendHeader(nil, true, true), flv.Tag{Type: flv.TypeScript, Data: metadata.Body})
 	n, err := o.Write(b)
-	if err != nil {
+	if err = errors.Join(err, atEnd(o, true)); err != nil {
 		err = errors.Join(err, c.remove(o), o.Close())
 		return nil, err
 	}
@@ -150,9 +149,6 @@ func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who f
 	}
 	f.public = f.claim.hide(o) != nil
 	f.fail(f.reset(f.noteOf(who)))
-	if _, err := o.Seek(size, io.SeekStart); err != nil {
-		f.fail(err)
-	}
 	f.fail(c.settle()) // its new name, now that the file says whose it is
 	if err := f.err; err != nil {
 		_, completing := f.complete(who, false)
@@ -172,12 +168,13 @@ func (f *file) noteOf(who facts) string {
 
 // reset writes the metadata of a file that grows, with a note.
 func (f *file) reset(note string) error {
+	err := atEnd(f.os, false)
 	for _, p := range f.metadata.Reset(note) {
-		if _, err := f.os.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
-			return err
+		if err == nil {
+			_, err = f.os.WriteAt(p.Data, metadataAt+int64(p.At))
 		}
 	}
-	return nil
+	return errors.Join(err, atEnd(f.os, true))
 }
 
 // pass is told of the first frame of another publish. It is the one that the file is
@@ -246,7 +243,7 @@ func (f *file) step(now time.Time) error {
 	}
 	if f.covered {
 		f.covered, f.anchored = false, true
-		if err := f.claim.present(f.os); err != nil {
+		if err := errors.Join(f.claim.present(f.os), f.whole()); err != nil {
 			return f.fail(err)
 		}
 	}
@@ -292,7 +289,7 @@ func (f *file) settle() error {
 	f.unsynced, f.waits = time.Time{}, time.Time{}
 	err := f.bring(f.anchored)
 	f.anchored = f.anchored || err == nil
-	return f.fail(errors.Join(err, f.claim.present(f.os)))
+	return f.fail(errors.Join(err, f.claim.present(f.os), f.whole()))
 }
 
 // flush gives the buffer to the kernel. What counts of it are the whole tags
@@ -301,11 +298,8 @@ func (f *file) flush() error {
 	if len(f.buf) == 0 {
 		return nil
 	}
-	n, err := 0, f.whole()
-	if err == nil {
-		n, err = f.os.Write(f.buf)
-		f.written = time.Now()
-	}
+	n, err := f.os.Write(f.buf)
+	f.written = time.Now()
 	rest := f.buf[:n]
 	for {
 		t, behind, ok := flv.Split(rest)
@@ -351,11 +345,16 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if !f.goes(false) {
 		return place{}, errLeft
 	}
-	if cut := f.whole(); isCut(cut) {
-		f.fail(cut)
+	if err := f.whole(); err != nil {
+		f.fail(err)
+	}
+	if _, is := errors.AsType[meddling](f.err); is {
 		if err := f.salvage(); err != nil {
 			return place{}, err
 		}
+	}
+	if err := atEnd(f.os, false); err != nil {
+		return place{}, err
 	}
 	if f.sum.Frames == 0 {
 		return place{}, f.claim.remove(f.os)
@@ -432,6 +431,21 @@ func (f *file) shortfall() string {
 		what = append(what, fmt.Sprintf("%s: %d gaps, %d frames lost", slowDisk, f.gaps, f.skipped))
 	}
 	return strings.Join(what, "; ")
+}
+
+// atEnd has what is written to a growing file go to its end (O_APPEND), wherever that is: so
+// there is no hole in it when somebody has cut it, and its size tells (file.whole).
+// What is to be written elsewhere is so in between.
+func atEnd(f *os.File, yes bool) error {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err == nil {
+		flags &^= unix.O_APPEND
+		if yes {
+			flags |= unix.O_APPEND
+		}
+		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, flags)
+	}
+	return os.NewSyscallError("fcntl", err)
 }
 
 // datasync is fdatasync(2).

@@ -251,12 +251,13 @@ func (r *recording) complain(path string, err error) {
 
 // hintFor says what an owner may do about an error.
 func hintFor(err error) string {
+	m, meddled := errors.AsType[meddling](err)
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
 		return "under systemd see ReadWritePaths="
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return "dvr_min_free and dvr_max_size remove old recordings in time"
-	case isCut(err):
+	case meddled && m.cut:
 		return "what is being recorded cannot make room; remove complete recordings, dvr_min_free and dvr_max_size do so in time"
 	case errors.Is(err, errMoved):
 		return "srs dvr repair FILE completes a .tmp that was moved; once it is back in its place the server does, at the latest with its next start"
