@@ -19,8 +19,8 @@ import (
 
 // TestAnyPublish plays publishes made by chance through settings made by chance and
 // looks at all files: each frame is in one, in its order, behind its own header; a file
-// is whole and as it was told of, begins near 0 and with a keyframe, and its times do
-// not go back. DVR_SEEDS says how many (make stress), DVR_SEED the first of them.
+// is whole and as it was told of, begins near 0 and with a keyframe, and its times are as
+// far apart as they were sent. DVR_SEEDS says how many (make stress), DVR_SEED the first of them.
 func TestAnyPublish(t *testing.T) {
 	number := func(name string, otherwise uint64) uint64 {
 		n, err := strconv.ParseUint(os.Getenv(name), 10, 64)
@@ -48,6 +48,7 @@ type anyRun struct {
 	settings conf.DVR // as far as they are chosen
 	sent     []anyFrame
 	now      [2]anyFrame // by media type: codec and header of the next one
+	clocks   int
 	story    strings.Builder
 	wrong    []string
 	found    map[uint32]string // the file of a frame
@@ -56,6 +57,8 @@ type anyRun struct {
 // An anyFrame is one that was sent; its payload ends in its place among them.
 type anyFrame struct {
 	codec, header byte
+	at            uint32
+	publish       int  // and how often clocks have jumped before
 	wanted        bool // in a file
 }
 
@@ -114,12 +117,19 @@ func (a *anyRun) publish(f *feed) {
 	video, sound := !a.oneOf(5), !a.oneOf(5)
 	sound = sound || !video
 	base, length, late, groups := uint32(0), a.between(0, 9000), uint32(0), a.between(200, 1900)
-	if !a.oneOf(3) {
+	switch a.IntN(6) {
+	case 0:
+		base = -a.between(0, 5000) // the 32 bits wrap
+	case 1, 2, 3:
 		base = a.between(0, 100_000)
 	}
-	if a.oneOf(3) {
+	switch a.IntN(6) {
+	case 0:
+		late = a.between(0, 3000)
+	case 1, 2:
 		late = a.between(0, 300)
 	}
+	a.clocks++
 	a.tell("; publish video %v, sound %v, from %d for %d ms, sound %d ms late, groups of %d ms", video, sound, base, length, late, groups)
 	if a.oneOf(2) {
 		f.send(metadata(a.told("videocodecid", flv.TypeVideo, video), a.told("audiocodecid", flv.TypeAudio, sound)))
@@ -149,7 +159,12 @@ func (a *anyRun) publish(f *feed) {
 		}
 		if back := a.between(1001, 20_000); a.oneOf(400) && back < base {
 			base -= back
+			a.clocks++
 			a.tell(", back by %d at %d", back, at)
+		} else if a.oneOf(400) {
+			base += 2 * back
+			a.clocks++
+			a.tell(", on by %d at %d", 2*back, at)
 		}
 		if a.oneOf(50) {
 			time.Sleep(time.Duration(a.IntN(900)) * time.Millisecond)
@@ -204,7 +219,7 @@ func (a *anyRun) frame(f *feed, typ uint8, at uint32, key, wanted bool) {
 		}
 	}
 	f.send(flv.Tag{Type: typ, Timestamp: at, Data: binary.BigEndian.AppendUint32(data, uint32(len(a.sent)))})
-	now.wanted = wanted
+	now.at, now.publish, now.wanted = at, a.clocks, wanted
 	a.sent = append(a.sent, now)
 }
 
@@ -250,7 +265,10 @@ func (a *anyRun) judge(s *site) {
 // judgeFile looks at one file.
 func (a *anyRun) judgeFile(name string, p parsed) {
 	var header [2]anyFrame
-	var last [2]int64
+	var last [2]uint32
+	var came [2]bool
+	var before [2]uint32
+	publish, least := -1, uint32(0)
 	begun, shown, previous := false, false, -1
 	for _, tag := range p.tags {
 		i, info := tag.Type&1, flv.Sniff(tag.Type, tag.Data)
@@ -273,14 +291,23 @@ func (a *anyRun) judgeFile(name string, p parsed) {
 		if sent := a.sent[number]; sent.codec != mp3s && (header[i].codec != sent.codec || header[i].header != sent.header) {
 			a.fault("%s: frame %d of header %d has header %d", name, number, sent.header, header[i].header)
 		}
-		at := int64(tag.Timestamp)
+		at := tag.Timestamp
 		if !begun && at > maxStepBack && a.settings.TimeJitter != conf.JitterOff {
 			a.fault("%s begins at %d", name, at)
 		}
-		if begun = true; at < last[i]-maxStepBack {
+		begun = true
+		if came[i] && int32(at-last[i]) < -maxStepBack {
 			a.fault("%s: the time goes back from %d to %d", name, last[i], at)
 		}
-		last[i] = at
+		was, is := a.sent[before[i]], a.sent[number]
+		if is.publish != publish {
+			publish, least = is.publish, at
+		}
+		// What is from before the first frame has its time.
+		if came[i] && was.publish == publish && int32(last[i]-least) > 0 && at != last[i]+is.at-was.at {
+			a.fault("%s: frame %d comes %d ms behind %d, and was sent %d ms behind", name, number, int32(at-last[i]), before[i], is.at-was.at)
+		}
+		came[i], last[i], before[i] = true, at, number
 		if tag.Type == flv.TypeVideo {
 			if !shown && a.settings.WaitKeyframe && info&flv.Keyframe == 0 {
 				a.fault("%s begins with frame %d, no keyframe", name, number)

@@ -59,8 +59,8 @@ func TestAppendOneFrame(t *testing.T) {
 		want  float64
 	}{
 		"sound and pictures": {[]flv.Tag{videoHeader, key(0), audio(0), audio(23), key(100), inter(200), audio(46), audio(69)}, 0.531},
-		"a pause at the end": {[]flv.Tag{videoHeader, key(0), audio(0), audio(23), key(100), inter(200), audio(5000)}, 5.023},
-		"one sound":          {[]flv.Tag{videoHeader, key(0), audio(200), key(100), inter(200)}, 0.3},
+		"a pause at the end": {[]flv.Tag{videoHeader, key(0), audio(0), audio(23), key(100), inter(200), audio(5000)}, 5.046},
+		"one sound":          {[]flv.Tag{videoHeader, key(0), audio(200), key(100), inter(200)}, 0.4},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })

@@ -6,14 +6,21 @@ package dvr
 type clock struct {
 	last    uint32
 	elapsed int64
+	newest  int64
 	least   int64
+	real    int64 // elapsed, of which no step counts for more than maxPause
 }
 
 func (c *clock) at(t uint32) uint32 {
+	c.real = c.realAt(t)
 	c.elapsed = c.elapsedAt(t)
+	c.newest = max(c.newest, c.elapsed)
 	c.last = t
 	return uint32(max(c.least, c.elapsed))
 }
+
+// realAt is what real is at a time.
+func (c *clock) realAt(t uint32) int64 { return c.real + min(int64(int32(t-c.last)), maxPause) }
 
 // elapsedAt is the time of the file at a time of the stream, milliseconds.
 func (c *clock) elapsedAt(t uint32) int64 { return c.elapsed + int64(int32(t-c.last)) }

@@ -6,6 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"srs/flv"
 )
@@ -64,4 +67,19 @@ func (f *file) salvage() error {
 	f.lost += f.sum.Frames - f.continued - (rep.Frames - before.Frames)
 	f.sum, f.size, f.continued = rep.Summary, rep.Size, 0
 	return nil
+}
+
+// atEnd has what is written to a growing file go to its end (O_APPEND), wherever that is: so
+// there is no hole in it when somebody has cut it, and its size tells (file.whole).
+// What is to be written elsewhere is so in between.
+func atEnd(f *os.File, yes bool) error {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err == nil {
+		flags &^= unix.O_APPEND
+		if yes {
+			flags |= unix.O_APPEND
+		}
+		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, flags)
+	}
+	return os.NewSyscallError("fcntl", err)
 }

@@ -1,12 +1,11 @@
 package dvr
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -68,6 +67,7 @@ type file struct {
 	own      ownSync     // its own
 	covered  bool        // a sync has ended; whether it is still there is to be looked at
 	size     int64       // up to the end of the last whole tag in the kernel
+	room     int64       // up to where its disk keeps room for it
 	sum      flv.Summary // of those tags
 	lost     int         // frames that were appended and never written
 	gaps     int         // times that the disk was slower than the stream
@@ -102,96 +102,6 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 	}
 	metadata.Body = nil
 	return &file{claim: c, os: o, metadata: metadata, syncAfter: syncAfter, size: int64(n), goes: always}, nil
-}
-
-// continueFile opens the newest complete file that a stream has of a name to go on
-// in it, if it is there and not unfit (plan append); else it may say why. An error comes
-// with the place of the file that it is about.
-func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who facts, syncAfter time.Duration) (_ *file, at place, why string, _ error) {
-	var res *flv.Resumed
-	var size int64
-	ours := func(o *os.File) bool {
-		info, err := o.Stat()
-		if err != nil {
-			return false
-		}
-		told, known := flv.Tell(o, info.Size())
-		if !known {
-			why = cmp.Or(why, filepath.Base(o.Name())+" is of another program, or damaged")
-		}
-		return known && told.Owner == who.owner()
-	}
-	c, o, err := reopen(dir, want, ours, func(o *os.File) bool {
-		info, err := o.Stat()
-		if err == nil {
-			size = info.Size()
-			res, err = flv.Resume(o, size)
-		}
-		name := filepath.Base(o.Name())
-		if why = ""; err != nil {
-			why = name + " is damaged, srs dvr repair mends it"
-		} else if what := unfit(res); what != "" {
-			why = name + ": " + what
-		}
-		return why == ""
-	})
-	if o == nil {
-		if c.refused != nil {
-			why = cmp.Or(why, c.refused.Error())
-		}
-		return nil, c.place(), why, err
-	}
-	f := &file{claim: c, os: o, metadata: res.Metadata, syncAfter: syncAfter, size: size, sum: res.Summary, continued: res.Frames, unsaid: true, goes: always}
-	f.metadata.Body = nil
-	f.from, f.began = f.sum.End(), size
-	if who.Lost != "" {
-		who.Lost = f.start() + who.Lost
-	}
-	f.public = f.claim.hide(o) != nil
-	f.fail(f.reset(f.noteOf(who)))
-	f.fail(c.settle()) // its new name, now that the file says whose it is
-	if err := f.err; err != nil {
-		_, completing := f.complete(who, false)
-		return nil, c.place(), "", errors.Join(err, completing)
-	}
-	return f, c.place(), "", nil
-}
-
-// noteOf is the note that the file has room for.
-func (f *file) noteOf(who facts) string {
-	if f.public {
-		who.TcURL, who.Param = "", ""
-	}
-	who.Mode = f.claim.mode
-	return who.noteIn(f.metadata)
-}
-
-// reset writes the metadata of a file that grows, with a note.
-func (f *file) reset(note string) error {
-	err := atEnd(f.os, false)
-	for _, p := range f.metadata.Reset(note) {
-		if err == nil {
-			_, err = f.os.WriteAt(p.Data, metadataAt+int64(p.At))
-		}
-	}
-	return errors.Join(err, atEnd(f.os, true))
-}
-
-// pass is told of the first frame of another publish. It is the one that the file is
-// announced with from then on, also by who finds it after a crash.
-func (f *file) pass(p live.Publisher, log *slog.Logger) {
-	f.publisher, f.log, f.passed, f.unsaid = p, log, true, true
-}
-
-// renote has the file say so. Where there is no room it keeps the note that it has.
-func (f *file) renote() error {
-	f.passed = false
-	who := factsOf(f.publisher)
-	who.Lost = f.shortfall()
-	if note := f.noteOf(who); note != "" {
-		return f.reset(note)
-	}
-	return nil
 }
 
 // append takes a tag; its Data is copied. It says whether the buffer is full.
@@ -298,6 +208,7 @@ func (f *file) flush() error {
 	if len(f.buf) == 0 {
 		return nil
 	}
+	f.makeRoom()
 	n, err := f.os.Write(f.buf)
 	f.written = time.Now()
 	rest := f.buf[:n]
@@ -319,6 +230,28 @@ func (f *file) flush() error {
 		err = f.renote()
 	}
 	return f.fail(err)
+}
+
+// Room that is kept on the disk for what is to be written to a file that is no small
+// one: as much as it has, within bounds. The kernel has less to do for each write then.
+const (
+	firstRoom = 256 << 10
+	leastRoom = 1 << 20
+	mostRoom  = 4 << 20
+)
+
+// makeRoom does so for the buffer and what follows, where the file system knows how and
+// has so much.
+func (f *file) makeRoom() {
+	need := f.size + int64(len(f.buf))
+	if need < firstRoom || need <= f.room {
+		return
+	}
+	need += max(leastRoom, min(f.size, mostRoom))
+	f.room = need
+	if unix.Fallocate(int(f.os.Fd()), unix.FALLOC_FL_KEEP_SIZE, f.size, need-f.size) != nil {
+		f.room = math.MaxInt64
+	}
 }
 
 func (f *file) fail(err error) error {
@@ -359,7 +292,7 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 	if f.sum.Frames == 0 {
 		return place{}, f.claim.remove(f.os)
 	}
-	if f.err != nil { // perhaps with a part of a tag behind the last whole one
+	if f.err != nil || f.room > f.size { // perhaps with a part of a tag behind the last whole one
 		f.fail(f.os.Truncate(f.size))
 	}
 	note := ""
@@ -431,21 +364,6 @@ func (f *file) shortfall() string {
 		what = append(what, fmt.Sprintf("%s: %d gaps, %d frames lost", slowDisk, f.gaps, f.skipped))
 	}
 	return strings.Join(what, "; ")
-}
-
-// atEnd has what is written to a growing file go to its end (O_APPEND), wherever that is: so
-// there is no hole in it when somebody has cut it, and its size tells (file.whole).
-// What is to be written elsewhere is so in between.
-func atEnd(f *os.File, yes bool) error {
-	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-	if err == nil {
-		flags &^= unix.O_APPEND
-		if yes {
-			flags |= unix.O_APPEND
-		}
-		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, flags)
-	}
-	return os.NewSyscallError("fcntl", err)
 }
 
 // datasync is fdatasync(2).

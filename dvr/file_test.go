@@ -2,6 +2,7 @@ package dvr
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,57 @@ func TestCountFrames(t *testing.T) {
 	if n := countFrames(b[:len(b)-1]); n != 1 {
 		t.Errorf("%d frames in front of a torn tag", n)
 	}
+}
+
+// TestRoom: a large file has room in front of it on its disk while it grows, and none when
+// it is complete, whoever completes it.
+func TestRoom(t *testing.T) {
+	fat := func(i int) flv.Tag {
+		return flv.Tag{Type: flv.TypeVideo, Timestamp: uint32(i * 40), Data: append([]byte{0x17, 1, 0, 0, 0}, make([]byte, 50_000)...)}
+	}
+	blocks := func(path string) (bytes, size int64) {
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks * 512, st.Size
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "rec/[app]/[stream].flv")
+		f := s.start("x")
+		for i := range 20 {
+			f.send(fat(i))
+			time.Sleep(flushAfter) // of the bubble
+		}
+		synctest.Wait()
+		path := s.cwd + "/rec/live/x.flv"
+		if have, size := blocks(path + tmp); have < size+firstRoom {
+			t.Errorf("%d bytes on the disk while it grows, for %d", have, size)
+		}
+		b, err := os.ReadFile(path + tmp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.unpublish()
+		if have, size := blocks(path); have > size+firstRoom {
+			t.Errorf("%d bytes on the disk for %d", have, size)
+		}
+		n := again(t, t.TempDir())
+		write(t, n.cwd+"/rec/live/x.flv"+tmp, string(b))
+		left, err := os.OpenFile(n.cwd+"/rec/live/x.flv"+tmp, os.O_RDWR, 0)
+		if err == nil {
+			err = errors.Join(unix.Fallocate(int(left.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 2*mostRoom), left.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.run()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if have, size := blocks(n.cwd + "/rec/live/x.flv"); have > size+firstRoom {
+			t.Errorf("%d bytes on the disk for a repaired one of %d", have, size)
+		}
+	})
 }
 
 const testSync = 4 * time.Second

@@ -197,9 +197,9 @@ func (r *Recorder) keepWithin(p *pattern, d conf.DVR, free int64, now time.Time)
 		}
 	}
 	short := d.MinFree > 0 && free < d.MinFree
-	if short && (!k.short || removed > 0 && now.Sub(k.said) >= shortEvery) {
+	if short = short && stuck == nil; short && (!k.short || removed > 0 && now.Sub(k.said) >= shortEvery) {
 		k.said = now
-		r.Log.Warn("no recordings are left to remove, and there is less room than dvr_min_free: other files take it",
+		r.Log.Warn("no recordings are left to remove, and there is less room than dvr_min_free: other files take it, or growing ones",
 			"vhost", p.vhost, "path", p.root, "removed", removed, "free", free, "dvr_min_free", d.MinFree)
 	}
 	k.short = short

@@ -28,6 +28,7 @@ var errLeft = errors.New("the server has stopped meanwhile")
 type stand struct {
 	turn   turn // the present one
 	log    *slog.Logger
+	next   *turn  // that waits for the end of the file before
 	path   string // of its file; empty: it has none
 	naming bool   // all of that is on its way to its name
 	left   bool   // by Close
@@ -52,7 +53,7 @@ func always(bool) bool { return true }
 func (r *recording) stands(path string) {
 	r.recorder.mu.Lock()
 	defer r.recorder.mu.Unlock()
-	r.stand.turn, r.stand.log, r.stand.path, r.stand.naming = r.turn, r.log, path, false
+	r.stand.turn, r.stand.next, r.stand.log, r.stand.path, r.stand.naming = r.turn, nil, r.log, path, false
 }
 
 // secure notes that what came until a time is in a file, if so it is, or told of.
@@ -78,6 +79,11 @@ type waiter struct {
 	since int64 // what came then is in memory
 }
 
+// waits makes a waiter of a publish of which nothing was read.
+func (r *Recorder) waits(t turn) waiter {
+	return waiter{stand{turn: t, log: r.logOf(t.publisher)}, t.begun.UnixNano()}
+}
+
 // giveUp tells of the recordings that still wait for their disks, and says how many there
 // are. What is in their files the next start completes; what is in memory is lost.
 func (r *Recorder) giveUp() int {
@@ -87,6 +93,9 @@ func (r *Recorder) giveUp() int {
 	for rec := range r.active {
 		rec.stand.left = true
 		all = append(all, waiter{rec.stand, rec.since.Load()})
+		if next := rec.stand.next; next != nil {
+			all = append(all, r.waits(*next))
+		}
 		unread = append(unread, rec.next...)
 		rec.next = nil
 	}
@@ -94,11 +103,14 @@ func (r *Recorder) giveUp() int {
 	r.mu.Unlock()
 	for _, t := range unread {
 		t.source.Close()
-		all = append(all, waiter{stand{turn: t, log: r.logOf(t.publisher)}, t.begun.UnixNano()})
+		all = append(all, r.waits(t))
 	}
 	for i, w := range all {
 		next := r.wanted(w.turn).path()
-		args := []any{"path", cmp.Or(w.path, next) + tmp, "retry", "the next start completes what is in the file"}
+		args := []any{"path", next}
+		if w.path != "" {
+			args = []any{"path", w.path + tmp, "retry", "the next start completes what is in the file"}
+		}
 		if w.since != nothing {
 			at := time.Unix(0, w.since).Format(time.DateTime)
 			args = append(args, "lost_since", at)

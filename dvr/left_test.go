@@ -91,6 +91,55 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+// TestLate: what came while the disk hung is in the file when it answers at the very last
+// moment of a stop.
+func TestLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv")
+		f := s.start("x")
+		f.send(videoHeader, key(0), inter(40))
+		time.Sleep(2 * time.Second) // of the bubble
+		synctest.Wait()
+		answers := s.hang(s.cwd)
+		f.send(inter(80))
+		time.Sleep(time.Second)
+		f.send(inter(120), inter(160))
+		f.end()
+		time.AfterFunc(4500*time.Millisecond, func() { close(answers) })
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := s.Close(ctx); err != nil || s.only().Error != "" || times([]parsed{s.read(s.only())}) != "h0 k0 p40 p80 p120 p160" {
+			t.Errorf("%v, %+v\n%s", err, s.events(), s.log())
+		}
+	})
+}
+
+// TestLeftBehindOther: a publish is told of that waits for the file of the one before,
+// which other settings end.
+func TestLeftBehindOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "[stream].flv", graceOf(time.Hour))
+		f := s.start("x")
+		f.send(videoHeader, key(0), inter(40))
+		f.unpublish()
+		v := *s.Conf().Vhosts[2]
+		v.DVR.Sync += time.Second
+		s.conf.Store(&conf.Config{Vhosts: []*conf.Vhost{&v, &v, &v}})
+		answers := s.hang(s.cwd)
+		g := s.start("x")
+		g.send(videoHeader, key(0), inter(40))
+		g.end()
+		time.Sleep(time.Second) // of the bubble
+		closeHung(t, s)
+		if ev := s.only(); ev.ClientID != 2 || ev.Size != 0 || !strings.Contains(ev.Error, "when the server stopped") ||
+			strings.Count(s.log(), "recording not completed") != 2 || strings.Count(s.log(), "the next start completes") != 1 {
+			t.Errorf("%+v\n%s", ev, s.log())
+		}
+		close(answers)
+		synctest.Wait()
+	})
+}
+
 // TestLeftMany: each publish is told of, also those that wait for the one before to be
 // recorded; of very many the log has some, and how many more there are.
 func TestLeftMany(t *testing.T) {

@@ -125,8 +125,8 @@ func (r *recording) open(at uint32) bool {
 	r.clock = clock{last: at, elapsed: r.lead}
 	r.lead = 0
 	if f.continued > 0 { // it goes on where it ended, and has its headers
-		r.clock.elapsed = f.sum.End()
-		r.clock.least = r.clock.elapsed
+		end := f.sum.End()
+		r.clock.elapsed, r.clock.newest, r.clock.least, r.clock.real = end, end, end, end
 		r.plan.join(mediaOf(res))
 		r.prologue.inherit(res.Headers)
 		return true

@@ -164,8 +164,8 @@ func (p *plan) header() {
 func (p *plan) strict() bool { return p.settings.Plan == planSegment || p.joined }
 
 // cuts says whether a frame begins a new file, the present one having lasted
-// for age milliseconds.
-func (p *plan) cuts(f live.Frame, age int64) bool {
+// for age milliseconds, and for so many real ones.
+func (p *plan) cuts(f live.Frame, age, real int64) bool {
 	start := !p.pictures || f.Info&flv.Keyframe != 0
 	length := p.settings.Duration.Milliseconds()
 	long := p.settings.Plan == planSegment && length > 0
@@ -173,7 +173,7 @@ func (p *plan) cuts(f live.Frame, age int64) bool {
 	case start:
 		return p.change != "" || long && age >= length
 	case long:
-		return age >= length+max(length, maxHold)
+		return real >= length+max(length, maxHold)
 	}
 	return false
 }

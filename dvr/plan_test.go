@@ -198,6 +198,24 @@ func TestSparseKeyframes(t *testing.T) {
 	}
 }
 
+// TestStepForward: a step of the encoder's clock is not time in which no keyframe came.
+func TestStepForward(t *testing.T) {
+	for want, tags := range map[string][]flv.Tag{
+		"h0 k0 p40 p36000 p36040 | h0 k0": {videoHeader, key(0), inter(40), inter(36_000), inter(36_040), key(36_120)},
+		"h0 k0":                           {videoHeader, inter(0), inter(40), inter(31_000), inter(31_040), key(31_080)},
+	} {
+		for _, mode := range []conf.Jitter{conf.JitterZero, conf.JitterOff} {
+			got := times(pieces(t, tags, segments(5), func(d *conf.DVR) { d.TimeJitter = mode }))
+			if mode == conf.JitterOff {
+				got = strings.NewReplacer("k36120", "k0", "k31080", "k0").Replace(got)
+			}
+			if got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+	}
+}
+
 // TestNoKeyframeAtAll: a stream that never has one is recorded after a while, and the
 // log says what is not; so does it of segments that begin without one.
 func TestNoKeyframeAtAll(t *testing.T) {

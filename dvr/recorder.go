@@ -18,12 +18,13 @@
 //
 // Which publishes share a file is in turn.go, what goes into which file in
 // recording.go and plan.go, at which time in clock.go, what becomes of it in
-// outcome.go; file.go has the bytes, cut.go what somebody leaves of them, disk.go their way to the kernel, together.go
-// that to the disk, path.go the names, repair.go what becomes of files that a crash has left, lookout.go when
-// they are looked for, leftover.go how, left.go
-// what is told of recordings that a disk keeps from their end, mark.go what keeps an announcement from
-// getting lost, origins.go where former configurations recorded to, and store.go is
-// the only place that touches the directories of recordings.
+// outcome.go; file.go has the bytes, continued.go those of a file that goes on,
+// cut.go what somebody leaves of them, disk.go their way to the kernel, together.go
+// that to the disk, path.go the names, repair.go what becomes of files that a crash
+// has left, lookout.go when they are looked for, leftover.go how, left.go what is
+// told of recordings that a disk keeps from their end, mark.go what keeps an
+// announcement from getting lost, origins.go where former configurations recorded to,
+// and store.go is the only place that touches the directories of recordings.
 package dvr
 
 import (

@@ -40,30 +40,31 @@ type recording struct {
 	log    *slog.Logger
 
 	// Owned by run.
-	prologue  prologue
-	plan      plan
-	line      *live.Timeline
-	lineAt    uint32 // the newest time it gave
-	streamAt  uint32 // and the stream's own at that tag
-	bridge    bridge
-	clock     clock
-	lead      int64  // ms: the next file begins this much before its first frame
-	waitKey   bool   // video is held back
-	waitsFor  string // because of this
-	shown     bool   // the publish has had its first keyframe: what is held back is lost
-	early     int    // pictures that came before it and are in no file
-	said      bool   // that this publish is recorded
-	forced    bool   // and that its segments begin without a keyframe
-	held      bool   // a picture was, and the first at this time
-	heldSince uint32
-	unsaid    [2]bool // by media type: the file lacks the newest headers
-	file      *file   // nil: none is open
-	joins     bool    // it has no frame of the present turn
-	anew      bool    // the next one is to continue none
-	refused   bool    // it has been said why this turn continues none
-	trouble   trouble
-	last      bool      // the publish is over, or the server stops: nothing is waited for
-	now       time.Time // when it began to look at its stream
+	prologue prologue
+	plan     plan
+	line     *live.Timeline
+	lineAt   uint32 // the newest time it gave
+	streamAt uint32 // and the stream's own at that tag
+	bridge   bridge
+	clock    clock
+	lead     int64  // ms: the next file begins this much before its first frame
+	waitKey  bool   // video is held back
+	waitsFor string // because of this
+	shown    bool   // the publish has had its first keyframe: what is held back is lost
+	early    int    // pictures that came before it and are in no file
+	said     bool   // that this publish is recorded
+	forced   bool   // and that its segments begin without a keyframe
+	held     bool   // a picture was, the last one at this time
+	heldAt   uint32
+	heldFor  int64   // ms; no step counts for more than maxPause
+	unsaid   [2]bool // by media type: the file lacks the newest headers
+	file     *file   // nil: none is open
+	joins    bool    // it has no frame of the present turn
+	anew     bool    // the next one is to continue none
+	refused  bool    // it has been said why this turn continues none
+	trouble  trouble
+	last     bool      // the publish is over, or the server stops: nothing is waited for
+	now      time.Time // when it began to look at its stream
 }
 
 // groups is how many groups of recordings look at their streams together.
@@ -85,7 +86,7 @@ func timeMode(j conf.Jitter) live.TimeMode {
 
 // read records until the publish ends or Close has no more time.
 func (r *recording) read() {
-	wait, closing, over := flushAfter, r.recorder.closing, r.source.Over()
+	wait, closing, over, stopped, last := flushAfter, r.recorder.closing, r.source.Over(), r.recorder.ctx.Done(), false
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -97,8 +98,8 @@ func (r *recording) read() {
 		case <-over:
 			over = nil
 			r.hurry()
-		case <-r.recorder.ctx.Done():
-			return
+		case <-stopped:
+			stopped, last = nil, true
 		}
 		r.now = time.Now()
 		if r.file != nil {
@@ -110,7 +111,7 @@ func (r *recording) read() {
 			r.disk(func() error { return r.file.step(time.Now()) })
 			r.drained(more, ended)
 		}
-		if ended {
+		if ended || last && !more {
 			return
 		}
 		if more {
@@ -216,7 +217,7 @@ func (r *recording) take(f live.Frame) {
 		r.shown = true
 		r.sayEarly()
 	}
-	if r.file != nil && frame && r.plan.cuts(f, r.clock.elapsedAt(at)) {
+	if r.file != nil && frame && r.plan.cuts(f, r.clock.elapsedAt(at), r.clock.realAt(at)) {
 		r.cut(f, at)
 	}
 	if r.file == nil {
@@ -224,7 +225,7 @@ func (r *recording) take(f live.Frame) {
 			return // headers are written when there is a frame to go with them
 		}
 		begins := r.bridge.begin(f.Type, at, r.turn.settings.TimeJitter == conf.JitterOff)
-		r.heldSince += begins - at
+		r.heldAt += begins - at
 		if at = begins; !r.open(at) {
 			return
 		}
@@ -274,9 +275,11 @@ func (r *recording) heldBack(f live.Frame, at uint32) bool {
 		return false
 	}
 	if !r.held {
-		r.held, r.heldSince = true, at
+		r.held, r.heldAt, r.heldFor = true, at, 0
 	}
-	return int32(at-r.heldSince) < maxHold
+	r.heldFor += min(max(0, int64(int32(at-r.heldAt))), maxPause)
+	r.heldAt = at
+	return r.heldFor < maxHold
 }
 
 // sayEarly is the line of pictures that had no keyframe in front of them.

@@ -87,12 +87,15 @@ func (r *recording) run(t turn) {
 func (r *recording) begin(t turn) {
 	if r.file != nil && !sameFiles(t.settings, r.turn.settings) {
 		r.file.cut = otherSettings
+		r.recorder.mu.Lock()
+		r.stand.next = &t
+		r.recorder.mu.Unlock()
 		r.end()
 	}
 	start := uint32(0)
 	if r.file != nil {
 		start = r.line.Newest() + rejoinStep
-		r.clock.least = r.clock.elapsed
+		r.clock.least = r.clock.newest
 		r.plan.join(newMedia(r.plan.newest(), &r.file.sum, r.prologue.metadata))
 		r.plan.codecs = [2]uint32{}
 		r.prologue.former()

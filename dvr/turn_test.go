@@ -125,9 +125,11 @@ func TestHeldOfItsPublish(t *testing.T) {
 		{"session", []flv.Tag{audioHeader, audio(0), audio(23)},
 			[]flv.Tag{audioHeader, videoHeader, inter(46_000), audio(46_000), inter(46_040), key(46_120), inter(46_160)}, "h0 a0 a23 | h0 h0 a0 k120 p160"},
 		{planAppend, []flv.Tag{videoHeader, inter(3_600_000), inter(3_600_040)},
-			[]flv.Tag{videoHeader, inter(0), inter(29_960), inter(30_000), inter(30_040)}, "h0 p0 p40"},
+			[]flv.Tag{videoHeader, inter(0), inter(10_000), inter(20_000), inter(30_000), inter(30_040)}, "h0 p0 p40"},
+		{"session", []flv.Tag{videoHeader, audioHeader, audio(0), key(0), audio(23), inter(300), inter(400), audio(46)}, // late sound
+			[]flv.Tag{videoHeader, audioHeader, key(5300), audio(5000)}, "h0 h0 a0 k0 a23 p300 p400 a46 h440 h440 k440 a400"},
 		{"session", []flv.Tag{videoHeader, audioHeader, key(0), audio(0), inter(40), audio(23)}, // the clock jumps in front of the first sound
-			[]flv.Tag{videoHeader, audioHeader, inter(80_000), audio(75_000), key(75_040), audio(75_023)}, "h0 h0 k0 a0 p40 a23 h23 h23 a23 | h0 h0 k74 a57"},
+			[]flv.Tag{videoHeader, audioHeader, inter(80_000), audio(75_000), key(75_040), audio(75_023)}, "h0 h0 k0 a0 p40 a23 h40 h40 a40 | h0 h0 k63 a46"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan, d.ReconnectGrace, d.TimeJitter = c.plan, 10*time.Second, conf.JitterZero })

@@ -110,10 +110,8 @@ func (r *Report) Repair(f interface {
 	io.WriterAt
 	Truncate(size int64) error
 }, note string) error {
-	if r.Damage != nil {
-		if err := f.Truncate(r.Size); err != nil {
-			return err
-		}
+	if err := f.Truncate(r.Size); err != nil { // also of room that was kept behind it
+		return err
 	}
 	return r.metadata.Complete(f, r.metadataAt, &r.Summary, r.Size, note)
 }

@@ -135,7 +135,7 @@ func atMost(array any, n int) amf0.StrictArray {
 // type that is not there.
 func (r *Resumed) newest(f io.ReaderAt, size int64) {
 	unknown := [2]bool{TypeAudio & 1: r.Audio, TypeVideo & 1: r.Video} // codecs
-	endless, ends := unknown, [2]track{}
+	endless, ends := unknown, &r.tracks
 	for range maxTail {
 		t, at, ok := tagBefore(f, size)
 		if !ok || unknown == [2]bool{} && endless == [2]bool{} {
@@ -154,13 +154,10 @@ func (r *Resumed) newest(f io.ReaderAt, size int64) {
 		}
 		if endless[i] && Sniff(t.Type, t.Data)&(AudioFrame|VideoFrame) != 0 {
 			k, at := &ends[i], r.Last+int64(int32(t.Timestamp-uint32(r.Last)))
-			endless[i] = !k.seen
-			if step := k.last - at; k.seen && 0 < step && step <= LongestStep {
-				k.step, k.length = step, step
-				r.tracks[i] = *k
-			}
-			if !k.seen {
+			if endless[i] = !k.seen; endless[i] {
 				*k = track{seen: true, last: at, latest: at}
+			} else if step := k.last - at; 0 < step && step <= LongestStep {
+				k.step, k.length = step, step
 			}
 		}
 	}

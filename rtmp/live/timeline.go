@@ -20,8 +20,8 @@ const (
 const (
 	maxStepBack    = 1000
 	maxStepForward = 10000
-	firstStep      = 40              // stands for the last normal step where none is known
-	together       = maxStepBack / 2 // sound and picture of one clock are hardly further apart
+	firstStep      = 40  // stands for the last normal step where none is known
+	oneFrame       = 500 // lasts no longer, as a rule
 )
 
 // Timeline turns a publisher's times into the stream's: it begins at start
@@ -38,10 +38,14 @@ type Timeline struct {
 }
 
 type track struct {
-	seen  bool
-	last  int64 // on the line, before the base too
-	step  int64 // last normal step
-	ahead bool  // may be: what comes from before a jump of the other type is moved with it
+	seen bool
+	last int64 // on the line, before the base too
+	step int64 // last normal step
+
+	// A jump of the other type moves the line, and with it what still comes of this type
+	// from before the jump: by so much. 0: it did not.
+	moved int64 // the line, since the last frame
+	ahead int64 // this type, until it comes from behind the jump, too
 }
 
 // NewTimeline returns a time line that begins at start.
@@ -102,24 +106,33 @@ func (t *Timeline) correct(k, other *track, line int64) int64 {
 		k.step = firstStep
 		return line
 	}
-	switch step := line - k.last; {
+	step := line - k.last
+	if k.moved != 0 {
+		if k.ahead = 0; alike(step, k.moved) {
+			k.ahead = k.moved
+		}
+		k.moved = 0
+	}
+	switch {
 	case normal(step):
 		if step > 0 {
 			k.step = step
 		}
-		if d := line - other.last; other.seen && -together < d && d < together {
-			k.ahead = false
-		}
 		return line
-	case step > 0 && line <= t.newest+maxStepForward,
-		other.seen && (step > 0 || k.ahead) && normal(line-other.last):
+	case step > 0 && line <= t.newest+maxStepForward:
+		return line
+	case other.seen && normal(line-other.last) && (step > 0 || alike(step, -k.ahead)):
+		k.ahead = 0
 		return line
 	}
 	fixed := k.last + k.step
 	t.offset += uint32(fixed - line)
-	other.ahead = true
+	other.moved, k.ahead = fixed-line, 0
 	return fixed
 }
+
+// alike reports whether two steps are the same but for the length of a frame or some.
+func alike(a, b int64) bool { return -oneFrame < a-b && a-b < oneFrame }
 
 // normal reports whether a step is no jump.
 func normal(step int64) bool { return step >= -maxStepBack && step <= maxStepForward }
