@@ -27,6 +27,7 @@ func (j *Journal) watched() {
 	j.mu.Lock()
 	stalled, waits := false, len(j.queue)+len(j.unsynced) > 0
 	for _, since := range []time.Time{j.writing, j.syncing} {
+		waits = waits || !since.IsZero() // what is just being written is in neither
 		stalled = stalled || !since.IsZero() && time.Since(since) >= stallAfter
 	}
 	begins, ends := stalled && !j.trouble, !stalled && !waits && j.hung

@@ -39,3 +39,24 @@ func TestWhateverHangs(t *testing.T) {
 		})
 	}
 }
+
+// TestLoneWriteHangs: that the disk hangs is told of also where nothing more comes to
+// be written: its write begins a moment after the look at it was set.
+func TestLoneWriteHangs(t *testing.T) {
+	for range 8 { // it was one in two
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			w := open(t, filepath.Join(t.TempDir(), "hooks"))
+			answers := make(chan struct{})
+			w.Journal.put = func(f *os.File, b []byte, at int64) (int, error) {
+				<-answers
+				return f.WriteAt(b, at)
+			}
+			w.Start()
+			w.Append(&Entry{Payload: []byte("x")})
+			w.await(t, "told of", func() bool { return len(w.trouble) == 1 && w.trouble[0] != nil })
+			close(answers)
+			w.await(t, "told to be over", func() bool { return len(w.trouble) == 2 && w.trouble[1] == nil })
+		})
+	}
+}
