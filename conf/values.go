@@ -308,7 +308,7 @@ func (v *values) globs() []string {
 			v.fail(w.at, "%s names no app: a stream is app/stream; expected is %s", v.show(w.text), v.row.expected())
 		} else if slices.ContainsFunc(strings.Split(w.text, "/"), unnamed) {
 			v.warn(w.at, "%s is no stream, so nothing is recorded by it: a stream is app/stream, with no \"/\" or space around either", v.show(w.text))
-		} else if strings.HasSuffix(w.text, ",") || strings.HasPrefix(w.text, "all,") || strings.Contains(w.text, ",") && strings.Count(w.text, "/") > 1 {
+		} else if strings.Contains(w.text, ",") && (strings.Count(w.text, "/") > 1 || strings.Contains(","+w.text+",", ",all,") || strings.Contains(","+w.text+",", ",,")) {
 			v.warn(w.at, "%s is one pattern, with a comma in it: several are separated by blanks", v.show(w.text))
 		}
 		out = append(out, w.text)

@@ -258,7 +258,7 @@ func TestDVRApplyNothing(t *testing.T) {
 	for text, want := range map[string]bool{
 		"all": false, "live/x": false, "*/*": false, "live/[a-c]": false, "live/_definst": false,
 		"/live/x": true, "live/x/": true, "live//x": true, "rtmp://h/live/x": true, "/": true, "live/": true,
-		"live/a,b": false, "live/a,": true, "all,live/a": true, "live/a,live/b": true, "live/_definst_/x": true, "live/../x": true, "./live/x": true, `"live/ x"`: true,
+		"live/a,b": false, "live/a,": true, "all,live/a": true, "live/*,all": true, ",live/a": true, "live/a,b,c": false, "live/a,live/b": true, "live/_definst_/x": true, "live/../x": true, "./live/x": true, `"live/ x"`: true,
 	} {
 		warnings := mustParse(t, "listen 1; vhost a { dvr { dvr_apply a/b "+text+"; } }").Warnings
 		if len(warnings) != 0 != want || want && !strings.Contains(warnings[0].String(), "t:1:41: dvr_apply: ") {

@@ -8,7 +8,7 @@ type clock struct {
 	elapsed int64
 	newest  int64
 	least   int64
-	real    int64 // elapsed, of which no step counts for more than maxPause
+	real    int64 // newest, of which no step counts for more than maxPause
 }
 
 func (c *clock) at(t uint32) uint32 {
@@ -20,7 +20,9 @@ func (c *clock) at(t uint32) uint32 {
 }
 
 // realAt is what real is at a time.
-func (c *clock) realAt(t uint32) int64 { return c.real + min(int64(int32(t-c.last)), maxPause) }
+func (c *clock) realAt(t uint32) int64 {
+	return c.real + min(max(0, c.elapsedAt(t)-c.newest), maxPause)
+}
 
 // elapsedAt is the time of the file at a time of the stream, milliseconds.
 func (c *clock) elapsedAt(t uint32) int64 { return c.elapsed + int64(int32(t-c.last)) }

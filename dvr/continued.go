@@ -3,6 +3,7 @@ package dvr
 import (
 	"cmp"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -57,6 +58,9 @@ func continueFile(dir string, want place, unfit func(*flv.Resumed) string, who f
 	}
 	f.public = f.claim.hide(o) != nil
 	f.fail(f.reset(f.noteOf(who)))
+	if _, err := o.Seek(size, io.SeekStart); err != nil {
+		f.fail(err)
+	}
 	f.fail(c.settle()) // its new name, now that the file says whose it is
 	if err := f.err; err != nil {
 		_, completing := f.complete(who, false)
@@ -76,13 +80,12 @@ func (f *file) noteOf(who facts) string {
 
 // reset writes the metadata of a file that grows, with a note.
 func (f *file) reset(note string) error {
-	err := atEnd(f.os, false)
 	for _, p := range f.metadata.Reset(note) {
-		if err == nil {
-			_, err = f.os.WriteAt(p.Data, metadataAt+int64(p.At))
+		if _, err := f.os.WriteAt(p.Data, metadataAt+int64(p.At)); err != nil {
+			return err
 		}
 	}
-	return errors.Join(err, atEnd(f.os, true))
+	return nil
 }
 
 // pass is told of the first frame of another publish. It is the one that the file is

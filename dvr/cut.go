@@ -22,16 +22,20 @@ type meddling struct {
 
 func (e meddling) Error() string { return e.what }
 
-// whole looks whether the file is what was written to it. All is written to its end, so
-// its size always tells.
+// whole looks whether the file has the size that was written to it. It is called before
+// each write, for no look behind it could tell.
 func (f *file) whole() error {
-	info, err := f.os.Stat()
-	if err != nil {
-		return err
+	var st unix.Stat_t // os.File.Stat would cost as much again
+	if err := unix.Fstat(int(f.os.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
 	}
-	switch more := info.Size() - f.size; {
+	switch more := st.Size - f.size; {
 	case more < 0:
-		return f.meddled(meddling{fmt.Sprintf("somebody cut the file by %d of its %d bytes while it was recorded", -more, f.size), true})
+		what := fmt.Sprintf("somebody cut the file by %d of its %d bytes while it was recorded", -more, f.size)
+		if st.Size < f.began {
+			what += ", also what it had before the publish"
+		}
+		return f.meddled(meddling{what, true})
 	case more > 0 && f.err == nil: // else it may have a part of a tag
 		return f.meddled(meddling{fmt.Sprintf("somebody wrote %d bytes to the file while it was recorded", more), false})
 	}
@@ -60,26 +64,7 @@ func (f *file) salvage() error {
 	if err != nil {
 		return err
 	}
-	if m, is := errors.AsType[meddling](f.err); is && rep.Size < f.began {
-		m.what += ", also what it had before the publish"
-		f.err = f.meddled(m)
-	}
 	f.lost += f.sum.Frames - f.continued - (rep.Frames - before.Frames)
 	f.sum, f.size, f.continued = rep.Summary, rep.Size, 0
 	return nil
-}
-
-// atEnd has what is written to a growing file go to its end (O_APPEND), wherever that is: so
-// there is no hole in it when somebody has cut it, and its size tells (file.whole).
-// What is to be written elsewhere is so in between.
-func atEnd(f *os.File, yes bool) error {
-	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-	if err == nil {
-		flags &^= unix.O_APPEND
-		if yes {
-			flags |= unix.O_APPEND
-		}
-		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, flags)
-	}
-	return os.NewSyscallError("fcntl", err)
 }

@@ -22,15 +22,14 @@ func TestCut(t *testing.T) {
 	const first, second = 50, 60 // frames, and as many behind the cut
 	for name, c := range map[string]struct {
 		keep func(prologue, size int64) int64
-		left int  // frames
-		on   bool // and what comes behind the cut
+		left int // frames
 	}{
-		"emptied":       {func(_, _ int64) int64 { return 0 }, 0, false},
-		"no metadata":   {func(p, _ int64) int64 { return p / 2 }, 0, false},
-		"no frame":      {func(p, _ int64) int64 { return p }, 0, true},
-		"in the middle": {func(p, _ int64) int64 { return p + 20*step + 5 }, 20, false},
-		"at a tag":      {func(p, _ int64) int64 { return p + 20*step }, 20, true},
-		"the last byte": {func(_, s int64) int64 { return s - 1 }, first - 1, false},
+		"emptied":       {func(_, _ int64) int64 { return 0 }, 0},
+		"no metadata":   {func(p, _ int64) int64 { return p / 2 }, 0},
+		"no frame":      {func(p, _ int64) int64 { return p }, 0},
+		"in the middle": {func(p, _ int64) int64 { return p + 20*step + 5 }, 20},
+		"at a tag":      {func(p, _ int64) int64 { return p + 20*step }, 20},
+		"the last byte": {func(_, s int64) int64 { return s - 1 }, first - 1},
 	} {
 		for _, last := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
@@ -53,10 +52,6 @@ func TestCut(t *testing.T) {
 					}
 				}
 				f.unpublish()
-				left := c.left
-				if c.on {
-					left += sent - first
-				}
 				have, lost := 0, 0
 				for _, ev := range s.events() {
 					if ev.Size > 0 {
@@ -68,8 +63,8 @@ func TestCut(t *testing.T) {
 				if have+lost != sent || !strings.Contains(ev.Error, "somebody cut the file by ") {
 					t.Errorf("%s: %d frames in files, %d lost, of %d: %+v\n%s", name, have, lost, sent, s.events(), s.log())
 				}
-				if left > 0 && (ev.File != "rec/x.flv" || len(s.read(ev).tags) != left) {
-					t.Errorf("%s: %+v, want %d frames in it", name, ev, left)
+				if c.left > 0 && (ev.File != "rec/x.flv" || len(s.read(ev).tags) != c.left) {
+					t.Errorf("%s: %+v, want %d frames in it", name, ev, c.left)
 				}
 				if lines := strings.Count(s.log(), "recording failed"); lines != 1 || !strings.Contains(logged(s.log(), "recording failed", "hint"), "remove complete recordings") {
 					t.Errorf("%s: %s", name, s.log())
@@ -118,13 +113,16 @@ func TestWrittenTo(t *testing.T) {
 func TestCutAppend(t *testing.T) {
 	for name, c := range map[string]struct {
 		keep   func(before, size int64) int64
+		more   bool // comes behind it
 		frames string
 		lost   int
 		also   bool
 	}{
-		"behind": {func(_, size int64) int64 { return size - 1 }, "h0 k0 p40 k80", 1, false},
-		"before": {func(before, _ int64) int64 { return before - 1 }, "h0 k0", 2, true},
-		"all":    {func(_, _ int64) int64 { return 0 }, "", 2, true},
+		"behind":       {func(_, size int64) int64 { return size - 1 }, false, "h0 k0 p40 k80", 1, false},
+		"before":       {func(before, _ int64) int64 { return before - 1 }, false, "h0 k0", 2, true},
+		"before, more": {func(before, _ int64) int64 { return before - 1 }, true, "h0 k0", 3, true},
+		"all":          {func(_, _ int64) int64 { return 0 }, false, "", 2, true},
+		"all, more":    {func(_, _ int64) int64 { return 0 }, true, "", 3, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan = planAppend })
@@ -136,6 +134,10 @@ func TestCutAppend(t *testing.T) {
 			time.Sleep(time.Second) // of the bubble
 			synctest.Wait()
 			cut(t, s.cwd+"/x.flv.tmp", func(size int64) int64 { return c.keep(s.events()[0].Size, size) })
+			if c.more {
+				f.send(inter(80))
+				time.Sleep(time.Second)
+			}
 			f.unpublish()
 			ev := s.events()[1]
 			if lostIn(ev.Error) != c.lost || strings.Contains(ev.Error, "also what it had before the publish") != c.also {

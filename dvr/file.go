@@ -96,7 +96,7 @@ func openFile(dir string, want place, metadata flv.FileMetadata, syncAfter time.
 	// looks for both.
 	b := flv.AppendTag(flv.AppendHeader(nil, true, true), flv.Tag{Type: flv.TypeScript, Data: metadata.Body})
 	n, err := o.Write(b)
-	if err = errors.Join(err, atEnd(o, true)); err != nil {
+	if err != nil {
 		err = errors.Join(err, c.remove(o), o.Close())
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (f *file) step(now time.Time) error {
 	}
 	if f.covered {
 		f.covered, f.anchored = false, true
-		if err := errors.Join(f.claim.present(f.os), f.whole()); err != nil {
+		if err := f.claim.present(f.os); err != nil {
 			return f.fail(err)
 		}
 	}
@@ -199,7 +199,7 @@ func (f *file) settle() error {
 	f.unsynced, f.waits = time.Time{}, time.Time{}
 	err := f.bring(f.anchored)
 	f.anchored = f.anchored || err == nil
-	return f.fail(errors.Join(err, f.claim.present(f.os), f.whole()))
+	return f.fail(errors.Join(err, f.claim.present(f.os)))
 }
 
 // flush gives the buffer to the kernel. What counts of it are the whole tags
@@ -208,9 +208,12 @@ func (f *file) flush() error {
 	if len(f.buf) == 0 {
 		return nil
 	}
-	f.makeRoom()
-	n, err := f.os.Write(f.buf)
-	f.written = time.Now()
+	n, err := 0, f.whole()
+	if err == nil {
+		f.makeRoom()
+		n, err = f.os.Write(f.buf)
+		f.written = time.Now()
+	}
 	rest := f.buf[:n]
 	for {
 		t, behind, ok := flv.Split(rest)
@@ -233,11 +236,10 @@ func (f *file) flush() error {
 }
 
 // Room that is kept on the disk for what is to be written to a file that is no small
-// one: as much as it has, within bounds. The kernel has less to do for each write then.
+// one. The kernel has less to do for each write then.
 const (
 	firstRoom = 256 << 10
-	leastRoom = 1 << 20
-	mostRoom  = 4 << 20
+	roomAhead = 1 << 20
 )
 
 // makeRoom does so for the buffer and what follows, where the file system knows how and
@@ -247,7 +249,7 @@ func (f *file) makeRoom() {
 	if need < firstRoom || need <= f.room {
 		return
 	}
-	need += max(leastRoom, min(f.size, mostRoom))
+	need += roomAhead
 	f.room = need
 	if unix.Fallocate(int(f.os.Fd()), unix.FALLOC_FL_KEEP_SIZE, f.size, need-f.size) != nil {
 		f.room = math.MaxInt64
@@ -285,9 +287,6 @@ func (f *file) complete(who facts, heard bool) (place, error) {
 		if err := f.salvage(); err != nil {
 			return place{}, err
 		}
-	}
-	if err := atEnd(f.os, false); err != nil {
-		return place{}, err
 	}
 	if f.sum.Frames == 0 {
 		return place{}, f.claim.remove(f.os)

@@ -61,7 +61,7 @@ func TestRoom(t *testing.T) {
 		write(t, n.cwd+"/rec/live/x.flv"+tmp, string(b))
 		left, err := os.OpenFile(n.cwd+"/rec/live/x.flv"+tmp, os.O_RDWR, 0)
 		if err == nil {
-			err = errors.Join(unix.Fallocate(int(left.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 2*mostRoom), left.Close())
+			err = errors.Join(unix.Fallocate(int(left.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 2*roomAhead), left.Close())
 		}
 		if err != nil {
 			t.Fatal(err)

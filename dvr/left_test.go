@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"srs/conf"
+	"srs/flv"
 	"srs/rtmp/live"
 )
 
@@ -110,6 +111,43 @@ func TestLate(t *testing.T) {
 		defer cancel()
 		if err := s.Close(ctx); err != nil || s.only().Error != "" || times([]parsed{s.read(s.only())}) != "h0 k0 p40 p80 p120 p160" {
 			t.Errorf("%v, %+v\n%s", err, s.events(), s.log())
+		}
+	})
+}
+
+// TestLateError: what came while the disk hung is in the file, or told of, also when the
+// disk then fails for good, in the last moment of a stop.
+func TestLateError(t *testing.T) {
+	limited(t, func(t *testing.T) {
+		for range 10 {
+			s := newSite(t, "[stream].flv")
+			f := s.start("x")
+			f.send(videoHeader, key(0))
+			time.Sleep(2 * time.Second) // of the bubble
+			synctest.Wait()
+			answers := s.hang(s.cwd)
+			f.send(key(40))
+			time.Sleep(time.Second)
+			const fat = 20
+			for i := range uint32(fat) {
+				f.send(flv.Tag{Type: flv.TypeVideo, Timestamp: 80 + 40*i, Data: append([]byte{0x17, 1, 0, 0, 0}, make([]byte, fileLimit/fat*2)...)})
+			}
+			f.end()
+			time.AfterFunc(4500*time.Millisecond, func() { close(answers) })
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if err := s.Close(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			frames := 0
+			for _, ev := range s.events() {
+				if frames += lostIn(ev.Error); ev.Size > 0 {
+					frames += s.read(ev).frames()
+				}
+			}
+			if frames != fat+2 {
+				t.Errorf("%d frames in files or told of\n%s", frames, s.log())
+			}
 		}
 	})
 }

@@ -216,6 +216,28 @@ func TestStepForward(t *testing.T) {
 	}
 }
 
+// TestForcedCutInSpite: times that go back and forth do not put the cut off for want of a
+// keyframe.
+func TestForcedCutInSpite(t *testing.T) {
+	for name, extra := range map[string]func(ms uint32) flv.Tag{
+		"headers of time 0": func(uint32) flv.Tag { return videoHeader },
+		"sound far behind":  func(ms uint32) flv.Tag { return audio(ms - min(ms, 15_000)) },
+	} {
+		for _, mode := range []conf.Jitter{conf.JitterFull, conf.JitterZero, conf.JitterOff} {
+			tags := []flv.Tag{videoHeader, key(0)}
+			for ms := uint32(40); ms < 200_000; ms += 40 {
+				tags = append(tags, inter(ms))
+				if ms%1000 == 0 {
+					tags = append(tags, extra(ms))
+				}
+			}
+			if n := len(pieces(t, tags, segments(10), func(d *conf.DVR) { d.TimeJitter = mode })); n < 4 || n > 7 {
+				t.Errorf("%s, %v: %d files", name, mode, n)
+			}
+		}
+	}
+}
+
 // TestNoKeyframeAtAll: a stream that never has one is recorded after a while, and the
 // log says what is not; so does it of segments that begin without one.
 func TestNoKeyframeAtAll(t *testing.T) {

@@ -100,6 +100,7 @@ func (r *recording) read() {
 			r.hurry()
 		case <-stopped:
 			stopped, last = nil, true
+			r.hurry()
 		}
 		r.now = time.Now()
 		if r.file != nil {

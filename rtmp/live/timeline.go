@@ -20,8 +20,8 @@ const (
 const (
 	maxStepBack    = 1000
 	maxStepForward = 10000
-	firstStep      = 40  // stands for the last normal step where none is known
-	oneFrame       = 500 // lasts no longer, as a rule
+	firstStep      = 40 // stands for the last normal step where none is known
+	someFrames     = 500
 )
 
 // Timeline turns a publisher's times into the stream's: it begins at start
@@ -107,13 +107,16 @@ func (t *Timeline) correct(k, other *track, line int64) int64 {
 		return line
 	}
 	step := line - k.last
+	was := k.ahead
 	if k.moved != 0 {
-		if k.ahead = 0; alike(step, k.moved) {
+		if k.ahead = 0; alike(step-k.step, k.moved) {
 			k.ahead = k.moved
 		}
 		k.moved = 0
 	}
 	switch {
+	case normal(step) && k.ahead != was && k.ahead != 0: // no step of its own
+		return line
 	case normal(step):
 		if step > 0 {
 			k.step = step
@@ -121,18 +124,18 @@ func (t *Timeline) correct(k, other *track, line int64) int64 {
 		return line
 	case step > 0 && line <= t.newest+maxStepForward:
 		return line
-	case other.seen && normal(line-other.last) && (step > 0 || alike(step, -k.ahead)):
+	case other.seen && normal(line-other.last) && (step > 0 || alike(step-k.step, -k.ahead)):
 		k.ahead = 0
 		return line
 	}
 	fixed := k.last + k.step
 	t.offset += uint32(fixed - line)
-	other.moved, k.ahead = fixed-line, 0
+	other.moved, k.ahead = other.moved+fixed-line, 0
 	return fixed
 }
 
-// alike reports whether two steps are the same but for the length of a frame or some.
-func alike(a, b int64) bool { return -oneFrame < a-b && a-b < oneFrame }
+// alike reports whether two steps are about the same.
+func alike(a, b int64) bool { return -someFrames < a-b && a-b < someFrames }
 
 // normal reports whether a step is no jump.
 func normal(step int64) bool { return step >= -maxStepBack && step <= maxStepForward }
