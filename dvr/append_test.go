@@ -31,7 +31,7 @@ func TestAppend(t *testing.T) {
 			}
 		}
 		// The line in the log counts what it knows: all of a new file, else what was added.
-		if strings.Count(s.log(), " frames=3\n") != 1 || strings.Count(s.log(), " added=3\n") != 2 {
+		if strings.Count(s.log(), " frames=3\n") != 1 || strings.Count(s.log(), " frames_added=3\n") != 2 {
 			t.Error(s.log())
 		}
 		// Other headers do not fit.

@@ -47,6 +47,7 @@ type bridge struct {
 	came   [2]bool
 	joined bool // the next frame is the first of a publish that continues the file
 	own    bool // and has the stream's own time, if that goes on
+	rejoin uint32
 }
 
 // frame gives the time of a frame, and says whether there was a jump.
@@ -56,7 +57,7 @@ func (b *bridge) frame(typ uint8, t uint32) (at uint32, jumped bool) {
 		b.joined = false
 	}
 	if b.joined {
-		shift := b.newest(i) + rejoinStep - t
+		shift := b.newest(i) + b.rejoin - t
 		jumped = b.own
 		*b = bridge{shift: [2]uint32{shift, shift}}
 	}

@@ -126,6 +126,9 @@ func (r *recording) open(at uint32) bool {
 	r.lead = 0
 	if f.continued > 0 { // it goes on where it ended, and has its headers
 		end := f.sum.End()
+		if shown := f.sum.Shown(); shown > f.sum.Last {
+			end = max(end, shown+rejoinStep)
+		}
 		r.clock.elapsed, r.clock.newest, r.clock.least, r.clock.real = end, end, end, end
 		r.plan.join(mediaOf(res))
 		r.prologue.inherit(res.Headers)
@@ -358,7 +361,7 @@ func (r *recording) end() {
 		}
 		key := "frames"
 		if f.continued > 0 { // nobody has counted those of before
-			key = "added"
+			key = "frames_added"
 		}
 		log.Info("recorded", "path", to.path(), "duration", m.Duration, "size", m.Size, key, f.sum.Frames-f.continued)
 		r.recorder.announce(news{file: f.marked, event: m.event(r.recorder.Cwd, to)})

@@ -30,6 +30,8 @@ const (
 // Why a file ends before its publish does.
 const (
 	otherCodecs   = "other codecs"
+	noPictures    = "no pictures in it"
+	noSound       = "no sound in it"
 	otherHeaders  = "other headers"
 	otherSettings = "other settings"
 	timeBack      = "time jumps back"
@@ -105,29 +107,37 @@ func mediaOf(res *flv.Resumed) media {
 	return newMedia(res.Codecs, &res.Summary, res.Metadata.Body)
 }
 
-// differ says whether the publish has other codecs than a file, or a kind of media that
-// the file has none of: it has sent it, or else its metadata tells of it, which comes
+// differ says how the publish differs from a file: it has other codecs, or a kind of media
+// that the file has none of; empty: not. It has sent it, or else its metadata tells of it, which comes
 // before the first sound. Encoders that never have any sound may tell of one each time,
 // and others tell of another codec than they send.
-func (r *recording) differ(from media) bool {
+func (r *recording) differ(from media) string {
 	told := flv.ToldCodecs(r.prologue.metadata)
 	for i, sent := range r.plan.codecs {
 		has := from.codecs[i]
 		switch {
 		case from.lacks[i]:
 			if sent != 0 || r.plan.came[i] || told[i] != 0 && from.told[i] == 0 {
-				return true
+				return lacking(i)
 			}
 		case has == 0:
 		case sent != 0:
 			if sent != has {
-				return true
+				return otherCodecs
 			}
 		case told[i] != 0 && told[i] != has && told[i] != from.told[i]:
-			return true
+			return otherCodecs
 		}
 	}
-	return false
+	return ""
+}
+
+// lacking says that a file has nothing of a media type.
+func lacking(i int) string {
+	if i == flv.TypeAudio&1 {
+		return noSound
+	}
+	return noPictures
 }
 
 // watch looks at a frame or header in front of everything else.
@@ -141,7 +151,7 @@ func (p *plan) watch(f live.Frame) {
 	}
 	frame := f.Info&(flv.VideoFrame|flv.AudioFrame) != 0
 	if p.former.lacks[i] && (frame || f.Info.Header()) {
-		p.change = otherCodecs
+		p.change = lacking(int(i))
 	}
 	if !frame {
 		return
@@ -274,8 +284,8 @@ func (r *recording) unfit(res *flv.Resumed, at uint32) string {
 	if r.turn.settings.TimeJitter == conf.JitterOff && int32(at-uint32(res.Last)) < 0 {
 		return timeBack
 	}
-	if r.differ(mediaOf(res)) {
-		return otherCodecs
+	if what := r.differ(mediaOf(res)); what != "" {
+		return what
 	}
 	for _, h := range slices.Concat(r.headers(flv.TypeVideo), r.headers(flv.TypeAudio)) {
 		if !slices.ContainsFunc(res.Headers, func(o flv.Tag) bool { return o.Type == h.Type && bytes.Equal(o.Data, h.Data) }) {

@@ -174,8 +174,8 @@ func (r *recording) take(f live.Frame) {
 	}
 	if f.Type == flv.TypeScript {
 		r.prologue.script(f)
-		if r.file != nil && r.plan.joined && r.differ(r.plan.former) {
-			r.plan.change = otherCodecs
+		if r.file != nil && r.plan.joined {
+			r.plan.change = cmp.Or(r.differ(r.plan.former), r.plan.change)
 		}
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"srs/conf"
+	"srs/flv"
 	"srs/rtmp/live"
 )
 
@@ -21,8 +22,18 @@ type turn struct {
 const maxTurns = 16
 
 // rejoinStep lies between the last tag of one publish and the first of the next
-// that continues its file, milliseconds: as for players that stay.
+// that continues its file, milliseconds: as for players that stay. Where a picture of
+// the one is shown later than that, it lies between their pictures.
 const rejoinStep = 40
+
+// maxReordered is how much later than it comes a picture may be shown.
+const maxReordered = 1000
+
+// rejoin is how long after the newest frame of a file, at a time of it, another publish
+// goes on.
+func rejoin(s *flv.Summary, newest int64) uint32 {
+	return uint32(rejoinStep + min(max(0, s.Shown()-newest), maxReordered))
+}
 
 // name is what publishes have in common that may continue a file; empty where
 // each has its own.
@@ -94,12 +105,13 @@ func (r *recording) begin(t turn) {
 	}
 	start := uint32(0)
 	if r.file != nil {
-		start = r.line.Newest() + rejoinStep
+		step := rejoin(&r.file.sum, r.clock.newest)
+		start = r.line.Newest() + step
 		r.clock.least = r.clock.newest
 		r.plan.join(newMedia(r.plan.newest(), &r.file.sum, r.prologue.metadata))
 		r.plan.codecs = [2]uint32{}
 		r.prologue.former()
-		r.bridge.joined, r.bridge.own = t.settings.TimeJitter != conf.JitterFull, t.settings.TimeJitter == conf.JitterOff
+		r.bridge.joined, r.bridge.own, r.bridge.rejoin = t.settings.TimeJitter != conf.JitterFull, t.settings.TimeJitter == conf.JitterOff, step
 	} else {
 		r.prologue, r.plan, r.bridge = prologue{}, plan{}, bridge{}
 	}

@@ -151,6 +151,45 @@ func TestHeldOfItsPublish(t *testing.T) {
 	}
 }
 
+// TestRejoinReordered: the pictures of a publish that continues a file are shown behind
+// those that are in it, where these are shown later than they come.
+func TestRejoinReordered(t *testing.T) {
+	shown := func(t flv.Tag, later byte) flv.Tag {
+		t.Data = append([]byte{t.Data[0], 1, 0, 0, later}, 0)
+		return t
+	}
+	tags := []flv.Tag{videoHeader, shown(key(0), 80), shown(inter(40), 160), shown(inter(80), 0)}
+	for _, plan := range []string{"session", planAppend} {
+		for _, mode := range []conf.Jitter{conf.JitterFull, conf.JitterZero} {
+			for _, apart := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.Plan, d.TimeJitter, d.ReconnectGrace = plan, mode, 10*time.Second })
+					for range 3 {
+						f := s.start("x")
+						f.send(tags...)
+						f.unpublish()
+						if apart {
+							time.Sleep(time.Minute) // of the bubble
+						}
+					}
+					time.Sleep(10*time.Second + flushAfter)
+					synctest.Wait()
+					ev := s.events()
+					want := "h0 k0 p40 p80 h240 k240 p280 p320 h480 k480 p520 p560"
+					if apart && plan == "session" {
+						want = "h0 k0 p40 p80"
+					} else if apart {
+						want = "h0 k0 p40 p80 k240 p280 p320 k480 p520 p560"
+					}
+					if got := times([]parsed{s.read(ev[len(ev)-1])}); got != want {
+						t.Errorf("%s, %v, %v: %s, want %s", plan, mode, apart, got, want)
+					}
+				})
+			}
+		}
+	}
+}
+
 // TestToldOtherwise: encoders that tell of another codec than they send continue their
 // files, as long as they tell of the same.
 func TestToldOtherwise(t *testing.T) {

@@ -15,6 +15,7 @@ var errNotOurs = errors.New("flv: no complete file of this server")
 const (
 	maxPrologue = 64  // in front of the first frame
 	maxTail     = 256 // at the end
+	reordered   = 17  // pictures: the one shown last is among the last so many (ITU-T H.264 A.3.1: at most 16 are held back)
 )
 
 // A Resumed is what must be known to continue a complete file.
@@ -135,10 +136,10 @@ func atMost(array any, n int) amf0.StrictArray {
 // type that is not there.
 func (r *Resumed) newest(f io.ReaderAt, size int64) {
 	unknown := [2]bool{TypeAudio & 1: r.Audio, TypeVideo & 1: r.Video} // codecs
-	endless, ends := unknown, &r.tracks
+	endless, ends, pictures := unknown, &r.tracks, 0
 	for range maxTail {
 		t, at, ok := tagBefore(f, size)
-		if !ok || unknown == [2]bool{} && endless == [2]bool{} {
+		if !ok || unknown == [2]bool{} && endless == [2]bool{} && (pictures >= reordered || !r.Video) {
 			break
 		}
 		size = at
@@ -152,11 +153,19 @@ func (r *Resumed) newest(f io.ReaderAt, size int64) {
 			}
 			r.Codecs[i] = codec
 		}
-		if endless[i] && Sniff(t.Type, t.Data)&(AudioFrame|VideoFrame) != 0 {
-			k, at := &ends[i], r.Last+int64(int32(t.Timestamp-uint32(r.Last)))
+		if Sniff(t.Type, t.Data)&(AudioFrame|VideoFrame) == 0 {
+			continue
+		}
+		when := r.Last + int64(int32(t.Timestamp-uint32(r.Last)))
+		if t.Type == TypeVideo {
+			pictures++
+			r.shown = max(r.shown, when+CompositionTime(t.Data))
+		}
+		if endless[i] {
+			k := &ends[i]
 			if endless[i] = !k.seen; endless[i] {
-				*k = track{seen: true, last: at, latest: at}
-			} else if step := k.last - at; 0 < step && step <= LongestStep {
+				*k = track{seen: true, last: when, latest: when}
+			} else if step := k.last - when; 0 < step && step <= LongestStep {
 				k.step, k.length = step, step
 			}
 		}

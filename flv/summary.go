@@ -32,6 +32,7 @@ type Summary struct {
 	LongestGap   int64 // ms
 	First, Last  int64 // the first frame's time, the latest one
 
+	shown   int64 // when the picture that is shown last is shown
 	now     int64 // the newest frame's time
 	resumed int64 // where it ended when it was continued
 	tracks  [2]track
@@ -85,6 +86,7 @@ func (s *Summary) Add(t Tag, position int64) {
 	s.Frames++
 	if t.Type == TypeVideo {
 		s.Pictures++
+		s.shown = max(s.shown, at+CompositionTime(t.Data))
 	}
 	if info&Keyframe != 0 {
 		s.Keyframes++
@@ -159,6 +161,9 @@ func (s *Summary) End() int64 {
 	}
 	return end
 }
+
+// Shown is when the picture that is shown last is shown, ms; 0 without pictures.
+func (s *Summary) Shown() int64 { return s.shown }
 
 // Duration is the time from the first frame to the end of the last one.
 func (s *Summary) Duration() time.Duration {
