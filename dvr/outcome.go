@@ -126,8 +126,8 @@ func (r *recording) open(at uint32) bool {
 	r.lead = 0
 	if f.continued > 0 { // it goes on where it ended, and has its headers
 		end := f.sum.End()
-		if shown := f.sum.Shown(); shown > f.sum.Last {
-			end = max(end, shown+rejoinStep)
+		if f.sum.Shown() > f.sum.Last {
+			end = max(end, f.sum.Last+int64(rejoin(&f.sum, f.sum.Last)))
 		}
 		r.clock.elapsed, r.clock.newest, r.clock.least, r.clock.real = end, end, end, end
 		r.plan.join(mediaOf(res))

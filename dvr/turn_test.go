@@ -190,6 +190,25 @@ func TestRejoinReordered(t *testing.T) {
 	}
 }
 
+// TestRejoinBounded: a picture that says that it is shown in two hours moves nothing by that.
+func TestRejoinBounded(t *testing.T) {
+	late := flv.Tag{Type: flv.TypeVideo, Timestamp: 40, Data: []byte{0x27, 1, 0x7f, 0xff, 0xff, 0}}
+	for _, plan := range []string{"session", planAppend} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, "[stream].flv", graceOf(10*time.Second), func(d *conf.DVR) { d.Plan = plan })
+			s.publishEach([]flv.Tag{videoHeader, key(0), late}, []flv.Tag{videoHeader, key(0)})
+			ev := s.events()
+			if got := times([]parsed{s.read(ev[len(ev)-1])}); got != "h0 k0 p40 h1080 k1080" {
+				t.Errorf("%s: %s", plan, got)
+			}
+			s.publishEach([]flv.Tag{videoHeader, key(0)}) // append: with what is on the disk
+			if ev = s.events(); plan == planAppend && times([]parsed{s.read(ev[len(ev)-1])}) != "h0 k0 p40 h1080 k1080 k2120" {
+				t.Errorf("%s", times([]parsed{s.read(ev[len(ev)-1])}))
+			}
+		})
+	}
+}
+
 // TestToldOtherwise: encoders that tell of another codec than they send continue their
 // files, as long as they tell of the same.
 func TestToldOtherwise(t *testing.T) {
