@@ -141,7 +141,8 @@ func (a *anyRun) publish(f *feed) {
 		a.header(f, flv.TypeAudio, 0)
 	}
 	pictureAt, soundAt, keyAt := a.between(0, 100), a.between(0, 100), uint32(0)
-	begun, shown := false, false
+	const maxSteps = 2 // forward: more would count for as much as a keyframe is waited for
+	begun, shown, steps := false, false, 0
 	for at := uint32(0); at < length; at += 20 {
 		if video && pictureAt <= at {
 			key := !begun && !a.oneOf(3) || begun && pictureAt-keyAt >= groups
@@ -161,7 +162,8 @@ func (a *anyRun) publish(f *feed) {
 			base -= back
 			a.clocks++
 			a.tell(", back by %d at %d", back, at)
-		} else if a.oneOf(400) {
+		} else if a.oneOf(400) && steps < maxSteps {
+			steps++
 			base += 2 * back
 			a.clocks++
 			a.tell(", on by %d at %d", 2*back, at)

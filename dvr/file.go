@@ -208,9 +208,9 @@ func (f *file) flush() error {
 	if len(f.buf) == 0 {
 		return nil
 	}
+	f.makeRoom()
 	n, err := 0, f.whole()
 	if err == nil {
-		f.makeRoom()
 		n, err = f.os.Write(f.buf)
 		f.written = time.Now()
 	}

@@ -26,8 +26,9 @@ const maxTurns = 16
 // the one is shown later than that, it lies between their pictures.
 const rejoinStep = 40
 
-// maxReordered is how much later than it comes a picture may be shown.
-const maxReordered = 1000
+// maxReordered is how much later than it comes a picture may be shown, milliseconds:
+// some seconds at one picture a second.
+const maxReordered = 5000
 
 // rejoin is how long after the newest frame of a file, at a time of it, another publish
 // goes on.

@@ -198,11 +198,11 @@ func TestRejoinBounded(t *testing.T) {
 			s := newSite(t, "[stream].flv", graceOf(10*time.Second), func(d *conf.DVR) { d.Plan = plan })
 			s.publishEach([]flv.Tag{videoHeader, key(0), late}, []flv.Tag{videoHeader, key(0)})
 			ev := s.events()
-			if got := times([]parsed{s.read(ev[len(ev)-1])}); got != "h0 k0 p40 h1080 k1080" {
+			if got := times([]parsed{s.read(ev[len(ev)-1])}); got != "h0 k0 p40 h5080 k5080" {
 				t.Errorf("%s: %s", plan, got)
 			}
 			s.publishEach([]flv.Tag{videoHeader, key(0)}) // append: with what is on the disk
-			if ev = s.events(); plan == planAppend && times([]parsed{s.read(ev[len(ev)-1])}) != "h0 k0 p40 h1080 k1080 k2120" {
+			if ev = s.events(); plan == planAppend && times([]parsed{s.read(ev[len(ev)-1])}) != "h0 k0 p40 h5080 k5080 k10120" {
 				t.Errorf("%s", times([]parsed{s.read(ev[len(ev)-1])}))
 			}
 		})
