@@ -226,6 +226,8 @@ func TestConnPlay(t *testing.T) {
 			}
 		}
 		p.Write(AppendStatus(nil, 60000, "error", CodePlayFailed, ""))
+		p.Conn.(*net.TCPConn).CloseWrite() // a further acknowledgement that nobody reads would be a reset
+		io.Copy(io.Discard, p)
 	}))
 	if err := c.Play(); err != nil {
 		t.Fatal(err)
