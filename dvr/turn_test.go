@@ -68,6 +68,15 @@ func (s *site) publishEach(publishes ...[]flv.Tag) {
 	synctest.Wait()
 }
 
+// told reads the files of all events, in their order.
+func (s *site) told() (files []parsed) {
+	s.t.Helper()
+	for _, ev := range s.events() {
+		files = append(files, s.read(ev))
+	}
+	return files
+}
+
 // TestReconnectGraceTime: time goes on in the file, whatever dvr makes of it else.
 func TestReconnectGraceTime(t *testing.T) {
 	for jitter, want := range map[conf.Jitter]string{
@@ -103,11 +112,7 @@ func TestReconnectGraceOff(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, "[stream].flv", func(d *conf.DVR) { d.ReconnectGrace, d.TimeJitter = 10*time.Second, conf.JitterOff })
 			s.publishEach(c.first, c.second)
-			var files []parsed
-			for _, ev := range s.events() {
-				files = append(files, s.read(ev))
-			}
-			if got := times(files); got != c.want {
+			if got := times(s.told()); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
@@ -140,11 +145,7 @@ func TestHeldOfItsPublish(t *testing.T) {
 			second.unpublish()
 			time.Sleep(10*time.Second + flushAfter) // of the bubble
 			synctest.Wait()
-			var files []parsed
-			for _, ev := range s.events() {
-				files = append(files, s.read(ev))
-			}
-			if got := times(files); got != c.want {
+			if got := times(s.told()); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
@@ -227,11 +228,7 @@ func TestToldOtherwise(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t, "[stream].flv", graceOf(10*time.Second), func(d *conf.DVR) { d.Plan = plan })
 				s.publishEach([]flv.Tag{told(6), sound}, c.second)
-				var files []parsed
-				for _, ev := range s.events() {
-					files = append(files, s.read(ev))
-				}
-				if got := times(files); got != c.want {
+				if got := times(s.told()); got != c.want {
 					t.Errorf("%s, %s: %s, want %s", name, plan, got, c.want)
 				}
 			})

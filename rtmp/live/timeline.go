@@ -20,8 +20,8 @@ const (
 const (
 	maxStepBack    = 1000
 	maxStepForward = 10000
-	firstStep      = 40 // stands for the last normal step where none is known
-	someFrames     = 500
+	firstStep      = 40  // stands for the last normal step where none is known
+	someFrames     = 500 // by so much steps may differ that are about the same
 )
 
 // Timeline turns a publisher's times into the stream's: it begins at start
